@@ -1,0 +1,1 @@
+"""signalops: experiments one can trust, beside the LiteLLM proxy."""

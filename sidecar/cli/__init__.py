@@ -1,0 +1,1 @@
+"""The `signalops` command: calls the admin API, prints tables."""

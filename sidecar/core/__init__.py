@@ -1,0 +1,1 @@
+"""Rules and numbers: no I/O, no clock, no dice, no framework."""

@@ -1,0 +1,1 @@
+"""What passes over the volume that the proxy and the sidecar share (standard library only)."""

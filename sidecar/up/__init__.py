@@ -1,0 +1,1 @@
+"""The whole stack on one machine: PostgreSQL, sidecar, proxy, and a laboratory provider."""
