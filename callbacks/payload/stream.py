@@ -1,0 +1,160 @@
+"""What did a streamed answer add up to? Collect the pieces, read them when it ends.
+
+While the stream runs only references are kept; the work is done once, after the last
+piece has gone out.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from callbacks.payload.reply import (
+    Reply,
+    Usage,
+    hidden_params,
+    plain,
+    read_reply,
+    read_usage,
+    served_deployment,
+)
+from sidecar.core.calls import Answer
+
+FINAL_EVENTS = ("response.completed", "response.incomplete", "response.failed")
+
+
+class StreamReader:
+    """Gathers the pieces of one stream, of any surface."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._pieces: list[object] = []
+
+    def feed(self, piece: object) -> None:
+        """Keep one piece."""
+        self._pieces.append(piece)
+
+    @staticmethod
+    def is_final(piece: object) -> bool:
+        """Whether a client that has this piece takes the answer for complete.
+
+        Chat completions end with a mark that LiteLLM sends after the last piece.
+        """
+        if isinstance(piece, bytes | str):
+            return (b"message_stop" if isinstance(piece, bytes) else "message_stop") in piece  # type: ignore[operator]
+        return str(_event_type(piece)) in FINAL_EVENTS
+
+    def reply(self, response: object, data: Mapping[str, Any]) -> Reply:
+        """Put together what has come, which may be part of an answer.
+
+        Args:
+            response: The stream object, for LiteLLM's notes on it.
+            data: The request's data.
+        """
+        first = self._pieces[0] if self._pieces else None
+        if isinstance(first, bytes | str):
+            reply = _read_events(_sse(self._pieces))
+        elif getattr(first, "choices", None) is not None:
+            reply = _read_chunks(self._pieces)
+        else:
+            reply = _read_responses(self._pieces)
+        served = served_deployment(hidden_params(response), data)
+        return replace(reply, deployment=served)
+
+
+def _read_chunks(pieces: list[object]) -> Reply:
+    """Read the chunks of chat completions."""
+    texts: list[str] = []
+    refusals: list[str] = []
+    calls: dict[int, dict[str, Any]] = {}
+    finish = model = None
+    usage = Usage()
+    for piece in pieces:
+        model = model or getattr(piece, "model", None)
+        if found := getattr(piece, "usage", None):
+            usage = read_usage(found)
+        choice = next(iter(getattr(piece, "choices", None) or ()), None)
+        if choice is None:
+            continue
+        finish = getattr(choice, "finish_reason", None) or finish
+        delta = getattr(choice, "delta", None)
+        texts.append(getattr(delta, "content", None) or "")
+        refusals.append(getattr(delta, "refusal", None) or "")
+        for call in getattr(delta, "tool_calls", None) or ():
+            _merge_call(calls, plain(call))
+    text = "".join(texts)
+    answer = Answer(
+        text=text if text or not calls else None,
+        tool_calls=[calls[index] for index in sorted(calls)],
+        refusal="".join(refusals) or None,
+    )
+    return Reply(answer, finish, usage, provider_model=model)
+
+
+def _merge_call(calls: dict[int, dict[str, Any]], piece: object) -> None:
+    """Add one piece of a tool call: the arguments come in fragments."""
+    if not isinstance(piece, dict):
+        return
+    call = calls.setdefault(int(piece.get("index") or 0), {"function": {"arguments": ""}})
+    function = piece.get("function") or {}
+    call["function"]["arguments"] += function.get("arguments") or ""
+    call.update({key: piece[key] for key in ("id", "type") if piece.get(key)})
+    if function.get("name"):
+        call["function"]["name"] = function["name"]
+
+
+def _read_responses(pieces: list[object]) -> Reply:
+    """Read the events of the Responses API; the last one carries the whole answer."""
+    for piece in reversed(pieces):
+        if str(_event_type(piece)) in FINAL_EVENTS:
+            return read_reply(getattr(piece, "response", None), {})
+    texts = [
+        getattr(piece, "delta", None) or ""
+        for piece in pieces
+        if str(_event_type(piece)) == "response.output_text.delta"
+    ]
+    return Reply(Answer("".join(texts) if texts else None))
+
+
+def _event_type(piece: object) -> object:
+    found = getattr(piece, "type", "")
+    return getattr(found, "value", found)
+
+
+def _read_events(events: Iterator[dict[str, Any]]) -> Reply:
+    """Read the events of the Messages API."""
+    texts: list[str] = []
+    calls: dict[int, dict[str, Any]] = {}
+    finish = model = None
+    usage: dict[str, Any] = {}
+    for event in events:
+        message = event.get("message") or {}
+        model = model or message.get("model")
+        usage |= {k: v for k, v in (message.get("usage") or {}).items() if v is not None}
+        usage |= {k: v for k, v in (event.get("usage") or {}).items() if v is not None}
+        delta = event.get("delta") or {}
+        finish = delta.get("stop_reason") or finish
+        texts.append(delta.get("text") or "")
+        block = event.get("content_block") or {}
+        index = int(event.get("index") or 0)
+        if block.get("type") == "tool_use":
+            calls[index] = {"id": block.get("id"), "name": block.get("name"), "input": ""}
+        if index in calls:
+            calls[index]["input"] += delta.get("partial_json") or ""
+    text = "".join(texts)
+    answer = Answer(text if text or not calls else None, list(calls.values()))
+    return Reply(answer, finish, read_usage(usage), provider_model=model)
+
+
+def _sse(pieces: list[object]) -> Iterator[dict[str, Any]]:
+    """Read the JSON objects out of server-sent events, cut anywhere."""
+    joined = b"".join(p if isinstance(p, bytes) else str(p).encode() for p in pieces)
+    for line in joined.split(b"\n"):
+        if not line.startswith(b"data:"):
+            continue
+        try:
+            event = json.loads(line[5:])
+        except ValueError:
+            continue  # the frame was cut, or it is the `[DONE]` mark
+        if isinstance(event, dict):
+            yield event
