@@ -6,6 +6,7 @@ from datetime import datetime
 
 from callbacks.payload.reply import Reply
 from callbacks.payload.request import Asked
+from sidecar.core.calls import Attempt
 from sidecar.core.routing import Assignment, Group, Unit
 
 MAX_FLIGHTS = 20_000  # above this, the oldest are calls whose end LiteLLM never told
@@ -18,7 +19,8 @@ class Flight:
     Args:
         began: Monotonic seconds at arrival.
         first_chunk: Monotonic seconds at the first chunk; None before, or unstreamed.
-        served_deployment: What the headers hook saw, for streams that do not say later.
+        offered: The deployments the last try could choose from.
+        attempts: Failed tries, as far as the router told when it asked for the next.
         logged: LiteLLM's own account, when that came before the end of the call.
     """
 
@@ -33,7 +35,8 @@ class Flight:
     assignment: Assignment
     generation: int
     first_chunk: float | None = None
-    served_deployment: str | None = None
+    offered: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     logged: Reply | None = None
 
 

@@ -100,7 +100,7 @@ class Handler(CustomLogger):
         """Record a whole answer before the client has it."""
         try:
             flight = self._traffic.flight(data)
-            self._traffic.land(flight, data, lambda: read_reply(response, data))
+            self._traffic.land(flight, data, lambda: read_reply(response))
         except Exception as error:
             self._worker.failed("call.record", error)
 
@@ -116,8 +116,8 @@ class Handler(CustomLogger):
 
         def land(broken: BaseException | None) -> None:
             try:
-                read = lambda: reader.reply(response, request_data)  # noqa: E731
-                self._traffic.land(flight, request_data, read, broken=broken)
+                read = lambda: reader.reply(response)  # noqa: E731
+                self._traffic.land(flight, request_data, read, broken=broken, streaming=True)
             except Exception as error:
                 self._worker.failed("call.record_stream", error)
 

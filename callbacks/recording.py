@@ -23,9 +23,8 @@ def record_of(
         status: HTTP status the client saw; None for a stream that broke.
     """
     group, asked, unit = flight.group, flight.asked, flight.unit
-    served = reply.deployment or flight.served_deployment
-    if broken is not None and status is not None:
-        served = None  # an error was the answer: nobody served
+    # An error as the whole answer: nobody served.
+    served = None if broken is not None and status is not None else reply.deployment
     return CallRecord(
         call_id=flight.call_id,
         started_at=flight.started_at,

@@ -13,7 +13,7 @@ from typing import Any
 from callbacks.access import MASTER, check_model
 from callbacks.flights import Flight, Flights
 from callbacks.payload.failure import read_attempts, status_of
-from callbacks.payload.reply import Reply, Usage, hidden_params, served_deployment
+from callbacks.payload.reply import Reply, Usage, noted_deployment, served_deployment
 from callbacks.payload.request import (
     Asked,
     caller_of,
@@ -89,19 +89,22 @@ class Traffic:
             return healthy
         ids = {deployment_id(deployment): deployment for deployment in healthy}
         chosen = eligible(group, arm, healthy=ids.keys(), tried=tried_of(data))
-        return healthy if chosen is None else [ids[name] for name in ids if name in chosen]
+        offer = healthy if chosen is None else [ids[name] for name in ids if name in chosen]
+        if flight is not None:
+            flight.offered = tuple(map(deployment_id, offer))
+            flight.attempts = read_attempts(data or {}) or flight.attempts
+        return offer
 
     def headers(self, data: Mapping[str, Any], response: object) -> dict[str, str] | None:
         """Say what the client is told of its call."""
         told = stamped_headers(data)
         if not told:
             return None
-        served = served_deployment(hidden_params(response), data) if response else None
-        if served:
-            told["x-signalops-served-by"] = served
-            if (flight := self._flights.get(stamp_of(data))) is not None:
-                flight.served_deployment = served
-        return told
+        served = None
+        if response is not None:
+            flight = self._flights.get(stamp_of(data))
+            served = _served(flight, served_deployment(response), data)
+        return told | ({"x-signalops-served-by": served} if served else {})
 
     def flight(self, data: Mapping[str, Any]) -> Flight | None:
         """Find the call under way that a hook is about."""
@@ -114,6 +117,7 @@ class Traffic:
         read: Callable[[], Reply],
         *,
         broken: BaseException | None = None,
+        streaming: bool = False,
     ) -> None:
         """Record the end of a call, once.
 
@@ -121,18 +125,21 @@ class Traffic:
             flight: None for a call that is not ours.
             read: Reads the answer, as far as there is one.
             broken: What ended the call, when it was not answered whole.
+            streaming: Whether it ended while its answer was being streamed.
         """
         if flight is None or self._flights.end(flight.call_id) is None:
             return
         self._worker.gauges.add("finished")
-        reply = self._priced(_merged(read(), flight.logged))
+        answered = read()
+        deployment = _served(flight, answered.deployment, data)
+        reply = self._priced(_merged(replace(answered, deployment=deployment), flight.logged))
         record = record_of(
             flight,
             reply,
-            attempts=read_attempts(data, broken),
+            attempts=read_attempts(data, broken) or flight.attempts,
             ended=time.monotonic(),
             broken=broken,
-            status=_status(flight, broken),
+            status=_status(flight, broken, streaming=streaming),
         )
         self._worker.record(record.to_line())
         if broken is None and (reply.cost_usd is None or reply.usage.prompt is None):
@@ -212,6 +219,21 @@ def _told(flight: Flight) -> dict[str, str]:
     return told
 
 
+def _served(flight: Flight | None, response: str | None, data: Mapping[str, Any]) -> str | None:
+    """Say who answered.
+
+    Args:
+        response: What the response says of itself. A stream that failed over before its
+            first chunk still names the deployment that failed (messages, LiteLLM 1.106.2);
+            then it was the one that could be tried next.
+    """
+    noted = response or noted_deployment(data)
+    if flight is None or len(flight.offered) != 1:
+        return noted
+    failed = any(attempt.deployment == noted for attempt in flight.attempts)
+    return flight.offered[0] if noted is None or failed else noted
+
+
 def _merged(reply: Reply, logged: Reply | None) -> Reply:
     """Fill in from an early log event what the answer itself did not say."""
     if logged is None:
@@ -223,9 +245,11 @@ def _merged(reply: Reply, logged: Reply | None) -> Reply:
     )
 
 
-def _status(flight: Flight, broken: BaseException | None) -> int | None:
+def _status(flight: Flight, broken: BaseException | None, *, streaming: bool) -> int | None:
     """Give the HTTP status the client saw; None for a stream that began and broke."""
     if broken is None:
         return 200
-    began = flight.first_chunk is not None or not isinstance(broken, Exception)
-    return None if began else status_of(broken)
+    # A stream of the Responses API says 200 first, whatever comes of it.
+    said_200 = flight.first_chunk is not None or flight.asked.surface == "responses"
+    left = not isinstance(broken, Exception)
+    return None if streaming and (said_200 or left) else status_of(broken)

@@ -21,7 +21,7 @@ class Reply:
     """A whole answer.
 
     Args:
-        deployment: Id of who answered.
+        deployment: Id of who answered; None when the response does not tell.
         provider_model: The provider's own name for it.
         cost_usd: What LiteLLM reckons; None or 0 mean that it may not know.
     """
@@ -34,7 +34,7 @@ class Reply:
     cost_usd: float | None = None
 
 
-def read_reply(response: object, data: Mapping[str, Any]) -> Reply:
+def read_reply(response: object) -> Reply:
     """Read a non-streamed answer of any surface, as the success hook gets it."""
     get = _getter(response)
     if get("output") is not None:
@@ -43,14 +43,13 @@ def read_reply(response: object, data: Mapping[str, Any]) -> Reply:
         answer, finish = _messages_answer(get)
     else:
         answer, finish = _chat_answer(get)
-    hidden = hidden_params(response)
     return Reply(
         answer=answer,
         finish_reason=finish,
         usage=read_usage(get("usage")),
-        deployment=served_deployment(hidden, data),
+        deployment=served_deployment(response),
         provider_model=_text(get("model")),
-        cost_usd=_number(hidden.get("response_cost")),
+        cost_usd=_number(hidden_params(response).get("response_cost")),
     )
 
 
@@ -85,10 +84,13 @@ def hidden_params(response: object) -> Mapping[str, Any]:
     return hidden if isinstance(hidden, Mapping) else {}
 
 
-def served_deployment(hidden: Mapping[str, Any], data: Mapping[str, Any]) -> str | None:
-    """Say which deployment answered; dict responses carry it in the request's metadata."""
-    if found := _text(hidden.get("model_id")):
-        return found
+def served_deployment(response: object) -> str | None:
+    """Say which deployment answered, if the response itself tells."""
+    return _text(hidden_params(response).get("model_id"))
+
+
+def noted_deployment(data: Mapping[str, Any]) -> str | None:
+    """Say which deployment the router noted; it keeps the first one after some failovers."""
     for key in ("litellm_metadata", "metadata"):
         bucket = data.get(key)
         info = bucket.get("model_info") if isinstance(bucket, Mapping) else None

@@ -5,14 +5,13 @@ piece has gone out.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from callbacks.payload.reply import (
     Reply,
     Usage,
-    hidden_params,
     plain,
     read_reply,
     read_usage,
@@ -44,12 +43,11 @@ class StreamReader:
             return (b"message_stop" if isinstance(piece, bytes) else "message_stop") in piece  # type: ignore[operator]
         return str(_event_type(piece)) in FINAL_EVENTS
 
-    def reply(self, response: object, data: Mapping[str, Any]) -> Reply:
+    def reply(self, response: object) -> Reply:
         """Put together what has come, which may be part of an answer.
 
         Args:
             response: The stream object, for LiteLLM's notes on it.
-            data: The request's data.
         """
         first = self._pieces[0] if self._pieces else None
         if isinstance(first, bytes | str):
@@ -58,8 +56,7 @@ class StreamReader:
             reply = _read_chunks(self._pieces)
         else:
             reply = _read_responses(self._pieces)
-        served = served_deployment(hidden_params(response), data)
-        return replace(reply, deployment=served)
+        return replace(reply, deployment=served_deployment(response))
 
 
 def _read_chunks(pieces: list[object]) -> Reply:
@@ -107,7 +104,7 @@ def _read_responses(pieces: list[object]) -> Reply:
     """Read the events of the Responses API; the last one carries the whole answer."""
     for piece in reversed(pieces):
         if str(_event_type(piece)) in FINAL_EVENTS:
-            return read_reply(getattr(piece, "response", None), {})
+            return read_reply(getattr(piece, "response", None))
     texts = [
         getattr(piece, "delta", None) or ""
         for piece in pieces
