@@ -1,0 +1,67 @@
+# Everything a developer does, from nothing but Python 3.11 or newer and make.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROUNDS ?= 20
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+
+# Stamps: set up again when a lock file or the project's own metadata changes.
+$(VENV)/.run: requirements/run.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/run.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	touch $@
+
+.PHONY: help
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+.PHONY: demo
+demo: $(VENV)/.run ## The whole system on this machine with a laboratory provider (ARGS=--exit ends by itself)
+	$(BIN)/signalops demo $(ARGS)
+
+.PHONY: up
+up: $(VENV)/.run ## The same stack for real providers, with proxy_config.yaml
+	$(BIN)/signalops up $(ARGS)
+
+.PHONY: check
+check: lint types contracts unit ## What must pass before a commit: no services needed, under 30 s
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --quiet --check
+
+.PHONY: types
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: contracts
+contracts: $(VENV)/.dev ## Who may import whom
+	$(BIN)/lint-imports > $(VENV)/contracts.log || (cat $(VENV)/contracts.log; exit 1)
+
+.PHONY: unit
+unit: $(VENV)/.dev ## Rules without services
+	$(BIN)/pytest -q tests/unit
+
+.PHONY: test
+test: $(VENV)/.dev ## Every test: unit, integration, and the real processes end to end
+	$(BIN)/pytest -q tests/unit tests/integration tests/e2e
+
+.PHONY: chaos
+chaos: $(VENV)/.dev ## Kill everything in turn under load; prints what was lost (ROUNDS=20)
+	$(BIN)/python -m tests.bench.chaos --rounds $(ROUNDS)
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure: one `name: value` line a figure
+	$(BIN)/python -m tests.bench
+
+.PHONY: lock
+lock: ## Renew requirements/*.txt (needs uv); releases younger than a week are left out
+	uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --extra lab --extra build -o requirements/run.txt
+	uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --extra lab --extra build --extra dev -c requirements/run.txt -o requirements/dev.txt
