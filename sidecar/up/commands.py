@@ -1,0 +1,147 @@
+"""The commands that start things: `signalops up`, `signalops demo`, `signalops lab`."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sidecar.core.errors import SignalopsError, Unavailable
+from sidecar.store.database import wait_for_database
+from sidecar.up.demo import POSTS, run_demo
+from sidecar.up.home import Home
+from sidecar.up.laboratory.__main__ import run as run_laboratory
+from sidecar.up.stack import Plan, Running, stack
+
+REFUSED = 2
+UNREACHABLE = 3
+DATABASE_WITHIN_S = 60.0
+
+console = Console(stderr=True)
+
+
+def up(  # noqa: PLR0913 (each is an option of the command)
+    *,
+    config: Annotated[
+        Path, typer.Option(help="LiteLLM's configuration; edits are live within a second.")
+    ] = Path("proxy_config.yaml"),
+    proxy_port: Annotated[int, typer.Option(help="Where OpenAI clients connect.")] = 4000,
+    sidecar_port: Annotated[int, typer.Option(help="Where the admin API listens.")] = 4001,
+    workers: Annotated[int, typer.Option(min=1, help="Proxy processes.")] = 2,
+    home: Annotated[
+        Path | None,
+        typer.Option(envvar="SIGNALOPS_HOME", help="Where state lives.", show_default=False),
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SIGNALOPS_DATABASE_URL",
+            help="A PostgreSQL of yours, 15 or newer; embedded when absent.",
+            show_default=False,
+        ),
+    ] = None,
+    database_within: Annotated[
+        float, typer.Option(help="Seconds to wait for a database of yours.")
+    ] = DATABASE_WITHIN_S,
+) -> None:
+    """Run PostgreSQL, the sidecar and the proxy on this machine until Ctrl-C.
+
+    Exit codes: 0 stopped, 2 refused (home or port in use, bad configuration), 3 the
+    database cannot be reached.
+    """
+    environment = os.environ | ({} if home is None else {"SIGNALOPS_HOME": str(home)})
+    plan = Plan(
+        home=Home.locate(environment, Path.home()),
+        config=config,
+        proxy_port=proxy_port,
+        sidecar_port=sidecar_port,
+        workers=workers,
+        database_url=database_url or None,
+    )
+    with _stopping() as stop, _explained():
+        if plan.database_url is not None:
+            asyncio.run(
+                wait_for_database(
+                    plan.database_url, timeout_s=database_within, on_wait=console.print
+                )
+            )
+        say = lambda event: console.print(str(event), highlight=False)  # noqa: E731
+        with stack(plan, os.environ, stop, on_event=say) as running:
+            _introduce(running, plan)
+            running.supervisor.wait()
+
+
+def demo(
+    *,
+    posts: Annotated[int, typer.Option(min=1, help="Posts to have judged.")] = POSTS,
+    exit_: Annotated[
+        bool, typer.Option("--exit", help="End once the result is shown.")
+    ] = False,
+) -> None:
+    """Try everything on this machine, with a laboratory provider in place of a real one."""
+    with _stopping() as stop, _explained():
+        run_demo(stop, Console(), posts=posts, stay=not exit_)
+
+
+def lab(context: typer.Context) -> None:
+    """Run the laboratory provider alone; its options are listed by `lab -- --help`."""
+    raise typer.Exit(run_laboratory(context.args))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the `signalops` application."""
+    app.command()(up)
+    app.command()(demo)
+    app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+        lab
+    )
+
+
+def _introduce(running: Running, plan: Plan) -> None:
+    """Say where things are, and on the first start how the keys are used."""
+    console.print(f"\nproxy   {running.proxy_url}/v1\nsidecar {running.sidecar_url}")
+    if running.is_first_start:
+        console.print(
+            f"""
+Two keys were made; they are in {plan.home.env_file} (only you can read it):
+  LITELLM_MASTER_KEY   may do everything at the proxy
+  SIGNALOPS_ADMIN_KEY  may do everything at the admin API; the signalops command reads it there
+Provider keys (OPENAI_API_KEY=...) may be added to that file; start again to use them.
+Make a key for a project: signalops key create --project mine --scope infer,read
+""",
+            highlight=False,
+            markup=False,
+        )
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C and SIGTERM set, for as long as the block runs."""
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda _number, _frame: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn an error of ours into its message and an exit code."""
+    try:
+        yield
+    except SignalopsError as error:
+        sys.stderr.write(f"signalops: {error}\n")
+        code = UNREACHABLE if isinstance(error, Unavailable) else REFUSED
+        raise typer.Exit(code) from error
