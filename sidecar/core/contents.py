@@ -39,7 +39,7 @@ class Stored:
     """
 
     skeleton: bytes
-    parts: Mapping[bytes, bytes]
+    parts: dict[bytes, bytes]
 
     @property
     def digest(self) -> bytes:
@@ -54,20 +54,20 @@ def split(body: Mapping[str, object], encode: Encode) -> Stored:
         body: Any JSON object.
         encode: The same encoder for every body, or equal parts will not meet.
     """
-    parts: dict[bytes, bytes] = {}
-    splitter = _Splitter(encode, parts)
-    small = {
-        key: splitter.shrink(value, SHARED_BYTES if key in SHARED_KEYS else UNIQUE_BYTES)
-        for key, value in body.items()
-    }
+    splitter = _Splitter(encode)
+    try:
+        small = {
+            key: splitter.shrink(value, SHARED_BYTES if key in SHARED_KEYS else UNIQUE_BYTES)
+            for key, value in body.items()
+        }
+    except RecursionError:  # an encoder goes deeper than we do
+        return _as_one(encode(body))
     skeleton = encode(small)
+    # The client's own body may have an object that looks like a reference of ours; only
+    # what is inside a part is safe from being taken for one.
     if skeleton.count(_MARK) != splitter.references:
-        # The client's own body has an object that looks like a reference of ours, and
-        # only what is inside a part is safe from being taken for one.
-        whole = encode(body)
-        digest = hashlib.sha256(whole).digest()
-        return Stored(b'%s%s"}' % (_MARK, digest.hex().encode()), {digest: whole})
-    return Stored(skeleton, parts)
+        return _as_one(encode(body))
+    return Stored(skeleton, splitter.parts)
 
 
 def references(skeleton: bytes) -> list[bytes]:
@@ -95,14 +95,20 @@ def join(skeleton: bytes, parts: Mapping[bytes, bytes]) -> bytes:
     return _REFERENCE.sub(part, skeleton)
 
 
+def _as_one(whole: bytes) -> Stored:
+    """Store an encoded body as a single part."""
+    digest = hashlib.sha256(whole).digest()
+    return Stored(b'%s%s"}' % (_MARK, digest.hex().encode()), {digest: whole})
+
+
 class _Splitter:
     """Replaces what is large, and counts the references it makes."""
 
     __slots__ = ("encode", "parts", "references")
 
-    def __init__(self, encode: Encode, parts: dict[bytes, bytes]) -> None:
+    def __init__(self, encode: Encode) -> None:
         self.encode = encode
-        self.parts = parts
+        self.parts: dict[bytes, bytes] = {}
         self.references = 0
 
     def shrink(self, value: object, limit: int) -> object:
@@ -118,7 +124,8 @@ class _Splitter:
 
     def shrink_object(self, value: dict[str, object], limit: int) -> object:
         """Look into an object that has something to find; take another as a whole."""
-        if value.get("role") in SHARED_ROLES:
+        role = value.get("role")
+        if isinstance(role, str) and role in SHARED_ROLES:
             limit = SHARED_BYTES
         for inner in value.values():
             if isinstance(inner, list) or (isinstance(inner, str) and len(inner) >= limit):

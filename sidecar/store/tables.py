@@ -190,6 +190,9 @@ generations = Table(
     Column("hash", Text, nullable=False),
     Column("routes", JSONB, nullable=False),
     Column("published_at", Moment, nullable=False),
+    # The YAML's model_list it was made from, without keys: what counts while a later YAML
+    # is invalid, even after a restart.
+    Column("config", JSONB, nullable=False, server_default=text("'{}'")),
 )
 
 models = Table(

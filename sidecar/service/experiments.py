@@ -1,0 +1,316 @@
+"""What may be done with experiments? Each use case is one function and one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sidecar.core.assignment import BUCKETS
+from sidecar.core.errors import Conflict, IllegalMove, Invalid
+from sidecar.core.experiments import (
+    Experiment,
+    Outcome,
+    Status,
+    move,
+    shares_to_bp,
+    with_shares,
+)
+from sidecar.core.planning import Wish, arms_for, check_wish
+from sidecar.core.publishing import check_experiment
+from sidecar.core.routing import Owner, UnitSource
+from sidecar.service import routes
+from sidecar.service.stretches import save_change
+from sidecar.store import events, experiments, stages
+from sidecar.store.events import By, Event
+from sidecar.store.experiments import Stored
+from sidecar.store.stages import Stage
+
+
+class Stale(Conflict):
+    """The experiment was changed since the version that the caller has seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who changes which experiment.
+
+    Args:
+        project_id: Who asks reaches only this project's; None for all.
+        version: The version that the caller has seen; None when it does not mind.
+    """
+
+    experiment_id: str
+    project_id: str | None
+    by: By
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageView:
+    """A stretch of constant shares; shares are probabilities."""
+
+    epoch: int
+    stage: int
+    shares: Mapping[str, float]
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentView:
+    """An experiment as it is shown.
+
+    Args:
+        shares: Probabilities by arm, `primary` first.
+        arms: Deployment ids by arm.
+        version: Counts its changes.
+        stages: Filled when one experiment is asked for, not in lists.
+    """
+
+    id: str
+    group: str
+    project_id: str
+    owner: Owner
+    status: Status
+    outcome: Outcome | None
+    shares: Mapping[str, float]
+    arms: Mapping[str, Sequence[str]]
+    unit: UnitSource | None
+    hypothesis: str | None
+    salt: str
+    epoch: int
+    stage: int
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    version: int
+    stages: Sequence[StageView] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentFilter:
+    """Which experiments to list; None does not restrict."""
+
+    project_id: str | None = None
+    group: str | None = None
+    status: Status | None = None
+    owner: Owner | None = None
+
+
+async def create(
+    tx: AsyncConnection, wish: Wish, *, experiment_id: str, by: By
+) -> ExperimentView:
+    """Plan an experiment; it owns its group only once it is started.
+
+    Raises:
+        NotFound: There is no such group; the message lists those that there are.
+        Invalid: It could never run: shares, arms or deployments do not fit.
+        Unavailable: Nothing was published yet, so no group is known.
+    """
+    await events.take_turn(tx)
+    catalogue = await routes.catalogue(tx)
+    share_bp = shares_to_bp(wish.shares)
+    group, arms = arms_for(catalogue, check_wish(wish))
+    experiment = Experiment(
+        id=experiment_id,
+        group=group,
+        project_id=wish.project_id,
+        salt=experiment_id,
+        share_bp=share_bp,
+        arms=arms,
+        unit=wish.unit,
+        hypothesis=wish.hypothesis,
+        created_at=by.now,
+    )
+    check_experiment(catalogue, experiment)
+    return view(await save_change(tx, None, experiment, "created", by))
+
+
+async def get(
+    tx: AsyncConnection, experiment_id: str, *, project_id: str | None
+) -> ExperimentView:
+    """Return an experiment with its stages.
+
+    Raises:
+        NotFound: There is none of that id, or it is another project's.
+    """
+    stored = await experiments.get(tx, experiment_id, project_id=project_id)
+    return view(stored, await stages.of_experiment(tx, experiment_id))
+
+
+async def page(
+    tx: AsyncConnection,
+    only: ExperimentFilter,
+    *,
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[ExperimentView]:
+    """List experiments, newest first."""
+    columns = {"group_name": only.group, "status": only.status, "owner": only.owner}
+    given = {name: str(value) for name, value in columns.items() if value is not None}
+    found = await experiments.page(
+        tx, project_id=only.project_id, only=given, before=before, limit=limit
+    )
+    return [view(stored) for stored in found]
+
+
+async def start(tx: AsyncConnection, asked: Asked) -> ExperimentView:
+    """Let a draft take its group over.
+
+    Raises:
+        Conflict: Another experiment owns the group, or this is no draft.
+        Invalid: A deployment it was planned with is gone.
+    """
+    experiment = await _for_change(tx, asked)
+    if experiment.status is Status.PAUSED:
+        msg = f"experiment {experiment.id!r} is paused; resume it"
+        raise IllegalMove(msg)
+    after = move(experiment, Status.ACTIVE, now=asked.by.now)
+    running = await experiments.running_on(tx, experiment.group)
+    if running is not None:
+        msg = (
+            f"group {experiment.group!r} is owned by experiment {running.id!r}, which is "
+            f"{running.status}; stop that one first"
+        )
+        raise Conflict(msg)
+    check_experiment(await routes.catalogue(tx), experiment)
+    return view(await save_change(tx, experiment, after, "started", asked.by))
+
+
+async def pause(tx: AsyncConnection, asked: Asked) -> ExperimentView:
+    """Let the primary serve all; the group stays the experiment's.
+
+    Raises:
+        IllegalMove: It is not active.
+    """
+    return await _move(tx, asked, Status.PAUSED, "paused")
+
+
+async def resume(tx: AsyncConnection, asked: Asked) -> ExperimentView:
+    """Go on after a pause, in a new stage.
+
+    Raises:
+        IllegalMove: It is not paused.
+    """
+    experiment = await _for_change(tx, asked)
+    if experiment.status is Status.DRAFT:
+        msg = f"experiment {experiment.id!r} is a draft; start it"
+        raise IllegalMove(msg)
+    after = move(experiment, Status.ACTIVE, now=asked.by.now)
+    return view(await save_change(tx, experiment, after, "resumed", asked.by))
+
+
+async def stop(tx: AsyncConnection, asked: Asked) -> ExperimentView:
+    """End an experiment and hand its group back to the YAML.
+
+    Raises:
+        IllegalMove: It has ended.
+    """
+    return await _move(tx, asked, Status.COMPLETED, "stopped")
+
+
+async def set_shares(
+    tx: AsyncConnection, asked: Asked, shares: Mapping[str, float]
+) -> ExperimentView:
+    """Change the shares, which opens a new stage; no unit moves that need not.
+
+    Raises:
+        Invalid: The shares do not sum to 1, or do not name the experiment's arms.
+        IllegalMove: It has ended.
+    """
+    experiment = await _for_change(tx, asked)
+    share_bp = shares_to_bp(shares)
+    if set(share_bp) != set(experiment.share_bp):
+        msg = (
+            f"shares name the arms {', '.join(share_bp)}; "
+            f"experiment {experiment.id!r} has {', '.join(experiment.share_bp)}"
+        )
+        raise Invalid(msg)
+    if share_bp == dict(experiment.share_bp) and experiment.status is not Status.COMPLETED:
+        return await get(tx, asked.experiment_id, project_id=asked.project_id)
+    after = with_shares(experiment, share_bp)
+    return view(await save_change(tx, experiment, after, "shares_set", asked.by))
+
+
+async def audit(
+    tx: AsyncConnection,
+    experiment_id: str,
+    *,
+    project_id: str | None,
+    before: int | None,
+    limit: int,
+) -> list[Event]:
+    """List what was done with an experiment, newest first.
+
+    Raises:
+        NotFound: There is none of that id, or it is another project's.
+    """
+    await experiments.get(tx, experiment_id, project_id=project_id)
+    return await events.page(tx, f"experiment:{experiment_id}", before=before, limit=limit)
+
+
+def view(stored: Stored, found: Sequence[Stage] = ()) -> ExperimentView:
+    """Show a stored experiment."""
+    experiment = stored.experiment
+    return ExperimentView(
+        id=experiment.id,
+        group=experiment.group,
+        project_id=experiment.project_id,
+        owner=experiment.owner,
+        status=experiment.status,
+        outcome=experiment.outcome,
+        shares=_probabilities(experiment.share_bp),
+        arms={arm: list(ids) for arm, ids in experiment.arms.items()},
+        unit=experiment.unit,
+        hypothesis=experiment.hypothesis,
+        salt=experiment.salt,
+        epoch=experiment.epoch,
+        stage=experiment.stage,
+        created_at=experiment.created_at,
+        started_at=experiment.started_at,
+        ended_at=experiment.ended_at,
+        version=stored.version,
+        stages=[
+            StageView(s.epoch, s.stage, _probabilities(s.share_bp), s.started_at, s.ended_at)
+            for s in found
+        ],
+    )
+
+
+async def _move(tx: AsyncConnection, asked: Asked, to: Status, action: str) -> ExperimentView:
+    experiment = await _for_change(tx, asked)
+    after = move(experiment, to, now=asked.by.now)
+    return view(await save_change(tx, experiment, after, action, asked.by))
+
+
+async def _for_change(tx: AsyncConnection, asked: Asked) -> Experiment:
+    """Fetch an experiment that people may change, and keep others from changing it.
+
+    Raises:
+        NotFound: There is none of that id, or it is another project's.
+        Conflict: It is the YAML's own.
+        Stale: It was changed since the caller looked.
+    """
+    await events.take_turn(tx)
+    stored = await experiments.get(
+        tx, asked.experiment_id, project_id=asked.project_id, lock=True
+    )
+    experiment = stored.experiment
+    if asked.version is not None and asked.version != stored.version:
+        msg = (
+            f"experiment {experiment.id!r} has version {stored.version}, "
+            f"the request is for {asked.version}; look at it again"
+        )
+        raise Stale(msg)
+    if experiment.owner is Owner.YAML:
+        msg = (
+            f"experiment {experiment.id!r} follows the YAML: edit the weights of group "
+            f"{experiment.group!r} there, or create an experiment on the group"
+        )
+        raise Conflict(msg)
+    return experiment
+
+
+def _probabilities(share_bp: Mapping[str, int]) -> dict[str, float]:
+    return {arm: bp / BUCKETS for arm, bp in share_bp.items()}
