@@ -1,0 +1,27 @@
+"""What can be typed after `signalops`? One command group a noun, all through the admin API."""
+
+import typer
+
+from sidecar.cli import calls, experiments, keys, models, routes
+from sidecar.cli.health import health
+
+app = typer.Typer(
+    name="signalops",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help=(
+        "Run trustworthy experiments on LLM judges and drafters. Exit codes: 0 done, "
+        "1 refused by the API, 2 typed wrong, 3 not reachable."
+    ),
+)
+app.add_typer(experiments.app, name="experiment")
+app.add_typer(routes.app, name="routes")
+app.add_typer(models.app, name="model")
+app.add_typer(keys.app, name="key")
+app.add_typer(calls.app, name="call")
+app.command()(health)
+
+
+def run() -> None:
+    """Run the command line and exit with its code."""
+    app()
