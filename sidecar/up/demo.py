@@ -55,6 +55,8 @@ def run_demo(stop: threading.Event, console: Console, *, posts: int, stay: bool)
 
 def _plan(folder: Path) -> Plan:
     """Lay out a home that is used once, on the usual ports where these are free."""
+    # As root the database runs as another user, who must get through to its files here.
+    folder.chmod(0o711)
     lab_port = free_port(4010)
     config = folder / "proxy_config.yaml"
     template = resources.files(__package__).joinpath("demo.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The real processes, driven by real clients."""
