@@ -34,7 +34,7 @@ check: lint types contracts unit ## What must pass before a commit: no services 
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff: rules and format
-	$(BIN)/ruff check --quiet
+	$(BIN)/ruff check --quiet --output-format concise
 	$(BIN)/ruff format --quiet --check
 
 .PHONY: types
@@ -51,7 +51,7 @@ unit: $(VENV)/.dev ## Rules without services
 
 .PHONY: test
 test: $(VENV)/.dev ## Every test: unit, integration, and the real processes end to end
-	$(BIN)/pytest -q tests/unit tests/integration tests/e2e
+	$(BIN)/pytest -q -n 2 --dist loadgroup --durations=15 tests/e2e tests/integration tests/unit
 
 .PHONY: chaos
 chaos: $(VENV)/.dev ## Kill everything in turn under load; prints what was lost (ROUNDS=20)

@@ -47,14 +47,10 @@ class Api:
         if parts is None:
             msg = f"--url must be an http or https address, found {url!r}"
             raise stop(msg, MISTYPED)
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {key}"}
         # A proxy of the environment must not get the key of a server on this machine.
-        self._client = httpx.Client(
-            base_url=url.rstrip("/"),
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=TIMEOUT_S,
-            trust_env=parts not in _LOOPBACK,
-        )
-        self._url = url
+        self._trust_env = parts not in _LOOPBACK
 
     def get(self, path: str, **params: object) -> Any:  # noqa: ANN401  (any JSON value)
         """Ask for something; parameters that are None are left out."""
@@ -100,7 +96,14 @@ class Api:
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401
         try:
-            return self._client.request(method, path, **options)
+            return httpx.request(
+                method,
+                self._url + path,
+                headers=self._headers,
+                timeout=TIMEOUT_S,
+                trust_env=self._trust_env,
+                **options,
+            )
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
             msg = f"no answer from {self._url}: {what}. Is 'signalops up' running?"

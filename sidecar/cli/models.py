@@ -65,7 +65,7 @@ def list_all(*, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     if as_json:
         show_json(found)
         return
-    columns = ("name", "type", ">version", "active", "provider", "model id", "=registered")
+    columns = ("name", "type", ">version", "active", "provider", "=model id", "registered")
     show_table(columns, [_row(version) for model in found for version in model["versions"]])
 
 

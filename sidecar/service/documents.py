@@ -69,12 +69,10 @@ def encode_exactly(value: object) -> bytes:
     """
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        if _SURROGATE.search(text):
-            text = json.dumps(value, separators=(",", ":"))
     except RecursionError as error:
         msg = "a JSON value is nested too deeply to be written"
         raise Invalid(msg) from error
-    return text.encode()
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 def _has_long_number(data: bytes) -> bool:

@@ -13,6 +13,10 @@ from sidecar.core.errors import Unavailable
 from sidecar.service.lines import BadLine
 
 
+class QuarantineRefused(Unavailable):
+    """The disk does not take a line that must be put aside; its segment has to wait."""
+
+
 def put_aside(directory: Path, segment: str, start: int, bad: Sequence[BadLine]) -> None:
     """Write the bad lines of a chunk and wait for the disk.
 
@@ -20,7 +24,7 @@ def put_aside(directory: Path, segment: str, start: int, bad: Sequence[BadLine])
     its transaction was lost, replaces what it wrote.
 
     Raises:
-        Unavailable: The disk refused.
+        QuarantineRefused: The disk does not take it.
     """
     final = directory / f"{segment}.{start:012d}.jsonl"
     unfinished = final.with_suffix(".new")
@@ -35,7 +39,7 @@ def put_aside(directory: Path, segment: str, start: int, bad: Sequence[BadLine])
         _sync_directory(directory)
     except OSError as error:
         msg = f"the quarantine {directory} cannot be written: {error.strerror}"
-        raise Unavailable(msg) from error
+        raise QuarantineRefused(msg) from error
 
 
 def _entry(bad: BadLine) -> bytes:

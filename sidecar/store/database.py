@@ -35,7 +35,9 @@ _NO_CONNECTION = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
 )
-_IN_TRANSACTION = (ConnectionError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# What asyncpg makes of a connection that is cut, the last one in mid-message.
+_BROKEN = (ConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_IN_TRANSACTION = (*_BROKEN, DBAPIError, asyncpg.PostgresError)
 
 
 def create_engine(
@@ -116,7 +118,7 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 def is_outage(error: BaseException) -> bool:
     """Whether an error speaks of the server's state and not of what was asked of it."""
-    if isinstance(error, ConnectionError | asyncpg.InterfaceError):
+    if isinstance(error, _BROKEN):
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True

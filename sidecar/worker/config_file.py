@@ -1,5 +1,6 @@
 """What does `proxy_config.yaml` say now, and has it changed since?"""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def read_config(path: Path) -> ConfigFile:
     one before. A file is read once, whoever includes it.
     """
     files: list[Path] = []
-    waiting = [path.absolute()]
+    waiting = [Path(os.path.abspath(path))]  # noqa: PTH100  (see `_included`)
     merged: dict[str, Any] = {}
     try:
         while waiting:
@@ -113,7 +114,8 @@ def _included(found: Mapping[str, Any], declared_in: Path) -> list[Path]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         msg = f"'include' in {declared_in.name} must be a list of file paths"
         raise Invalid(msg)
-    return [(declared_in.parent / name).absolute() for name in names]
+    # Not `resolve`: Kubernetes swaps a link to change a file, and a link must stay one.
+    return [Path(os.path.abspath(declared_in.parent / name)) for name in names]  # noqa: PTH100
 
 
 def _merged(base: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:

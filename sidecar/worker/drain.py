@@ -19,6 +19,7 @@ from sidecar.handoff.journal import read_chunk, segments
 from sidecar.service.drain import Draining, drain_segment
 from sidecar.service.enrichments import settle_late
 from sidecar.service.partitions import make_room
+from sidecar.service.quarantine import QuarantineRefused
 from sidecar.service.reconciliation import bury_dead_workers
 from sidecar.service.volume import Volume
 
@@ -74,6 +75,7 @@ class Drainer:
         self._draining = Draining(engine, self._volume, clock)
         self._drained: dict[str, int] = {}  # offsets by segment, as far as we know
         self._keep_house_at: datetime | None = None
+        self._is_away = False  # the database: the rest of a round would wait in vain
         self.status = DrainStatus()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,14 +95,16 @@ class Drainer:
             Whether all went well.
         """
         error: str | None = None
+        self._is_away = False
         found = await asyncio.to_thread(segments, self._volume.journal)
         self._drained = {path.name: self._drained.get(path.name, 0) for path in found}
         for segment in found:
-            if stop.is_set():
+            if stop.is_set() or self._is_away:
                 break
             # The others come next all the same: what ails one may not ail them.
             error = await self._attempt(segment.name, self._drain(segment)) or error
-        error = await self._attempt("housekeeping", self._keep_house()) or error
+        if not self._is_away:
+            error = await self._attempt("housekeeping", self._keep_house()) or error
         self._note(error, await asyncio.to_thread(self._lag, found))
         return error is None
 
@@ -132,7 +136,9 @@ class Drainer:
         try:
             await work
         except SignalopsError as error:
-            log.warning("drain.database.unavailable", during=what, error=str(error))
+            self._is_away = not isinstance(error, QuarantineRefused)
+            event = "drain.database.unavailable" if self._is_away else "drain.lines.refused"
+            log.warning(event, during=what, error=str(error))
             return str(error)
         except Exception as error:  # noqa: BLE001 - one segment must not stop the others
             # Its message may quote a prompt: the class has to do.
@@ -143,7 +149,7 @@ class Drainer:
     def _note(self, error: str | None, lag_bytes: int) -> None:
         if error is None:
             if self.status.error is not None:
-                log.info("drain.database.recovered", failures=self.status.failures)
+                log.info("drain.round.recovered", failures=self.status.failures)
             changed = replace(self.status, error=None, succeeded_at=self._clock())
         else:
             changed = replace(self.status, error=error, failures=self.status.failures + 1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.calls import SURFACES, Seen, chat
-from tests.e2e.conftest import System
+from tests.e2e.conftest import System, wait_for
 
 COOLED_S = 1.3  # the tests' cooldown_time is 1 s
 CLASSES = {"500": "InternalServerError", "429": "RateLimitError", "timeout": "Timeout"}
@@ -60,11 +60,12 @@ def test_a_failing_canary_fails_over_to_the_primary(
 def test_a_request_the_canary_refuses_is_the_clients_error_and_a_row(
     system: System, canary_unit: str, broken_canary: str, surface: str, stream: bool
 ) -> None:
-    before = system.latest_call("faulty")["call_id"]
+    before = system.latest_call("faulty")
     seen = ask(system, surface, canary_unit, stream=stream)
     assert seen.status == 400
     # LiteLLM gives errors of the Messages API no headers of ours.
-    row = system.call(system.latest_call("faulty", after=before)["call_id"])
+    wait_for("its row", lambda: system.latest_call("faulty") > before)
+    row = system.call(system.latest_call("faulty"))
     assert (row["outcome"], row["status"]) == ("failed", 400)
     assert row["error_class"] == "BadRequestError"
     assert row["served_deployment"] is None

@@ -160,10 +160,11 @@ def unique(behaviours: Sequence[ModelBehaviour]) -> tuple[ModelBehaviour, ...]:
     """
     names = [behaviour.name for behaviour in behaviours]
     twice = sorted({name for name in names if names.count(name) > 1})
-    if not names or twice:
-        msg = (
-            f"each model needs a name of its own, found {twice} twice" if twice else "no models"
-        )
+    if not names:
+        msg = "at least one model is needed, found no models"
+        raise Invalid(msg)
+    if twice:
+        msg = f"each model needs a name of its own, found {twice} twice"
         raise Invalid(msg)
     return tuple(behaviours)
 
