@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import litellm
 from litellm.integrations.custom_logger import CustomLogger
 
 from callbacks.access import Denial
@@ -38,7 +39,7 @@ class Handler(CustomLogger):
         super().__init__()
         self._worker = worker
         self._router = router
-        self._traffic = Traffic(worker)
+        self._traffic = Traffic(worker, has_cache=lambda: litellm.cache is not None)
         self._deployments = Deployments()
         self._loop: asyncio.AbstractEventLoop | None = None
         with suppress(RuntimeError):  # imported outside a proxy, there is no loop

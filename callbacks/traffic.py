@@ -39,9 +39,14 @@ MAX_OWED = 20_000  # calls whose cost LiteLLM may still tell; it drops some of i
 class Traffic:
     """The calls of one proxy worker."""
 
-    def __init__(self, worker: Worker) -> None:
-        """Begin with no call under way."""
+    def __init__(self, worker: Worker, *, has_cache: Callable[[], bool]) -> None:
+        """Begin with no call under way.
+
+        Args:
+            has_cache: Whether LiteLLM keeps a response cache.
+        """
         self._worker = worker
+        self._has_cache = has_cache
         self._flights = Flights()
         self._owed: OrderedDict[str, Reply] = OrderedDict()
 
@@ -66,7 +71,7 @@ class Traffic:
         flight = self._flight(asked, caller, group, generation=table.generation)
         changed = dict(data)
         strip_controls(changed, set(table.groups) | set(table.aliases))
-        if group.is_split:
+        if group.is_split and self._has_cache():
             isolate_cache(changed, f"{group.experiment_id}:{flight.assignment.arm}")
         stamp(changed, flight.call_id, _told(flight))
         self._flights.add(flight)

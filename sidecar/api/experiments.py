@@ -29,10 +29,11 @@ from sidecar.core.planning import Wish
 from sidecar.core.results import Results
 from sidecar.core.routing import Owner, UnitSource
 from sidecar.service import experiments as service
-from sidecar.service.experiments import Asked, ExperimentFilter, ExperimentView
+from sidecar.service.experiments import Asked, ExperimentFilter
 from sidecar.service.idempotency import once
 from sidecar.service.keys import project_for
 from sidecar.service.results import results as describe
+from sidecar.service.views import ExperimentView
 from sidecar.store.events import Event
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fastapi import APIRouter, Response
-from sqlalchemy import text
 
 from sidecar.api.deps import Context, Credentials, Now, Shared, actor_of, admin_of
 from sidecar.core.errors import SignalopsError, Unavailable
@@ -15,6 +14,7 @@ from sidecar.core.keys import require_scope
 from sidecar.core.results import Reconciliation
 from sidecar.handoff.gauges import read_workers
 from sidecar.service.reconciliation import reconcile
+from sidecar.store import generations
 from sidecar.store.database import transaction
 from sidecar.worker.drain import DrainStatus
 from sidecar.worker.publish import PublishStatus
@@ -110,7 +110,7 @@ async def ready(
 async def _database_error(context: Context) -> str | None:
     try:
         async with transaction(context.engine) as tx:
-            await tx.execute(text("SELECT 1"))
+            await generations.number(tx)  # answers only where the tables are
     except Unavailable as error:
         return str(error)
     return None

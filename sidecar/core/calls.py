@@ -143,10 +143,11 @@ def read_line(line: Mapping[str, object]) -> CallRecord | Enrichment:
     Raises:
         Invalid: The form or kind is unknown, or a field is missing or of a wrong type.
     """
-    if line.get("form") != FORM or line.get("kind") not in _KINDS:
-        msg = f"a line of form {line.get('form')!r}, kind {line.get('kind')!r} is unknown"
+    kind = _KINDS.get(str(line.get("kind")))
+    if line.get("form") != FORM or kind is None:
+        # What the line says instead is left out: it could be anything, a prompt too.
+        msg = f"the line is of no known form or kind (form {FORM}: {', '.join(_KINDS)})"
         raise Invalid(msg)
-    kind = _KINDS[str(line["kind"])]
     try:
         values = {field.name: line[field.name] for field in fields(kind)}
         uuid.UUID(str(values["call_id"]))

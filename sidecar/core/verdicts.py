@@ -85,13 +85,18 @@ def failure_of(*, status: int | None, error_class: str | None) -> VerdictFailure
 
 def _json_object(answer: str) -> dict[str, object] | None:
     """Return the JSON object in an answer, or None."""
-    fenced = _FENCE.search(answer)
-    text = (fenced.group(1) if fenced else answer).strip()
+    # Bare first: a reasoning may itself quote a code fence.
+    document = _decoded(answer)
+    if document is None and (fenced := _FENCE.search(answer)) is not None:
+        document = _decoded(fenced.group(1))
+    return document if isinstance(document, dict) else None
+
+
+def _decoded(text: str) -> object:
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        return _DECODER.decode(text.strip())
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) else None
 
 
 def _refuse_constant(name: str) -> float:
@@ -100,9 +105,16 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(msg)
 
 
+# Made once: `json.loads` with an option makes a decoder for every call, which takes longer
+# than reading a short answer.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def _label(found: object, labels: Sequence[str]) -> str | None:
     if not isinstance(found, str):
         return None
+    if found in labels:
+        return found
     known = {label.strip().casefold(): label for label in labels}
     return known.get(found.strip().casefold())
 

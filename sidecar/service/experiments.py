@@ -1,16 +1,14 @@
 """What may be done with experiments? Each use case is one function and one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sidecar.core.assignment import BUCKETS
 from sidecar.core.errors import Conflict, IllegalMove, Invalid
 from sidecar.core.experiments import (
     Experiment,
-    Outcome,
     Status,
     move,
     shares_to_bp,
@@ -18,13 +16,12 @@ from sidecar.core.experiments import (
 )
 from sidecar.core.planning import Wish, arms_for, check_wish
 from sidecar.core.publishing import check_experiment
-from sidecar.core.routing import Owner, UnitSource
+from sidecar.core.routing import Owner
 from sidecar.service import routes
 from sidecar.service.stretches import save_change
+from sidecar.service.views import ExperimentView, view
 from sidecar.store import events, experiments, stages
 from sidecar.store.events import By, Event
-from sidecar.store.experiments import Stored
-from sidecar.store.stages import Stage
 
 
 class Stale(Conflict):
@@ -44,48 +41,6 @@ class Asked:
     project_id: str | None
     by: By
     version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StageView:
-    """A stretch of constant shares; shares are probabilities."""
-
-    epoch: int
-    stage: int
-    shares: Mapping[str, float]
-    started_at: datetime
-    ended_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ExperimentView:
-    """An experiment as it is shown.
-
-    Args:
-        shares: Probabilities by arm, `primary` first.
-        arms: Deployment ids by arm.
-        version: Counts its changes.
-        stages: Filled when one experiment is asked for, not in lists.
-    """
-
-    id: str
-    group: str
-    project_id: str
-    owner: Owner
-    status: Status
-    outcome: Outcome | None
-    shares: Mapping[str, float]
-    arms: Mapping[str, Sequence[str]]
-    unit: UnitSource | None
-    hypothesis: str | None
-    salt: str
-    epoch: int
-    stage: int
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    version: int
-    stages: Sequence[StageView] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,34 +205,6 @@ async def audit(
     return await events.page(tx, f"experiment:{experiment_id}", before=before, limit=limit)
 
 
-def view(stored: Stored, found: Sequence[Stage] = ()) -> ExperimentView:
-    """Show a stored experiment."""
-    experiment = stored.experiment
-    return ExperimentView(
-        id=experiment.id,
-        group=experiment.group,
-        project_id=experiment.project_id,
-        owner=experiment.owner,
-        status=experiment.status,
-        outcome=experiment.outcome,
-        shares=_probabilities(experiment.share_bp),
-        arms={arm: list(ids) for arm, ids in experiment.arms.items()},
-        unit=experiment.unit,
-        hypothesis=experiment.hypothesis,
-        salt=experiment.salt,
-        epoch=experiment.epoch,
-        stage=experiment.stage,
-        created_at=experiment.created_at,
-        started_at=experiment.started_at,
-        ended_at=experiment.ended_at,
-        version=stored.version,
-        stages=[
-            StageView(s.epoch, s.stage, _probabilities(s.share_bp), s.started_at, s.ended_at)
-            for s in found
-        ],
-    )
-
-
 async def _move(tx: AsyncConnection, asked: Asked, to: Status, action: str) -> ExperimentView:
     experiment = await _for_change(tx, asked)
     after = move(experiment, to, now=asked.by.now)
@@ -310,7 +237,3 @@ async def _for_change(tx: AsyncConnection, asked: Asked) -> Experiment:
         )
         raise Conflict(msg)
     return experiment
-
-
-def _probabilities(share_bp: Mapping[str, int]) -> dict[str, float]:
-    return {arm: bp / BUCKETS for arm, bp in share_bp.items()}

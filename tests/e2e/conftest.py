@@ -209,6 +209,7 @@ def _run(folder: Path) -> Iterator[System]:
             yield found
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep these tests in one worker: one stack at a time is all that two cores carry."""
     for item in items:

@@ -1,5 +1,7 @@
 """Names, ids and addresses of registered models, and the deployments they become."""
 
+from typing import Any
+
 import pytest
 
 from sidecar.core.errors import Invalid
@@ -66,7 +68,7 @@ def test_a_fine_tuned_model_is_priced_as_its_base(model: str, base: str | None) 
         pytest.param({"api_key_env": "DATABASE_URL"}, id="the database's password"),
     ],
 )
-def test_what_could_not_be_served_is_refused(wrong: dict[str, str]) -> None:
+def test_what_could_not_be_served_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid) as refusal:
         check_version(version(**wrong))
     assert "pw" not in str(refusal.value)

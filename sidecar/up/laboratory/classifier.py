@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has none
 
 from sidecar.up.laboratory.posts import Labelled
 
@@ -66,7 +67,9 @@ def train(examples: Sequence[Labelled]) -> TextClassifier:
     vectorizer: Any = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     model: Any = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
     matrix = vectorizer.fit_transform([one.text for one in examples])
-    model.fit(matrix, [one.label for one in examples])
+    # One thread: on a busy machine the others only wait for each other, for many seconds.
+    with threadpool_limits(limits=1):
+        model.fit(matrix, [one.label for one in examples])
     weights, bias = np.asarray(model.coef_, dtype=np.float64), np.asarray(model.intercept_)
     if len(weights) == 1:  # two labels: one row speaks for the second, against zero
         weights, bias = np.vstack([np.zeros_like(weights), weights]), np.array([0.0, *bias])
