@@ -17,7 +17,6 @@ from sidecar.core.errors import SignalopsError, Unavailable
 from sidecar.store.database import wait_for_database
 from sidecar.up.demo import POSTS, run_demo
 from sidecar.up.home import Home
-from sidecar.up.laboratory.__main__ import run as run_laboratory
 from sidecar.up.stack import Plan, Running, stack
 
 REFUSED = 2
@@ -92,7 +91,10 @@ def demo(
 
 def lab(context: typer.Context) -> None:
     """Run the laboratory provider alone; its options are listed by `lab -- --help`."""
-    raise typer.Exit(run_laboratory(context.args))
+    # A process of its own: its classifier takes seconds to import, which no other command
+    # should wait for.
+    laboratory = [sys.executable, "-m", "sidecar.up.laboratory", *context.args]
+    os.execv(sys.executable, laboratory)  # noqa: S606 (no shell is wanted)
 
 
 def add_to(app: typer.Typer) -> None:

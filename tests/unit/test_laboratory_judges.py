@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from sidecar.up.laboratory.classifier import INVERSE_REGULARISATION, TextClassifier, train
 from sidecar.up.laboratory.judges import (
@@ -49,7 +50,8 @@ def test_the_classifier_computes_what_scikit_learn_would(labels: Sequence[str]) 
     vectorizer: Any = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     matrix = vectorizer.fit_transform([one.text for one in examples])
     theirs: Any = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
-    theirs.fit(matrix, [one.label for one in examples])
+    with threadpool_limits(limits=1):  # as ours: with more, a busy machine takes seconds
+        theirs.fit(matrix, [one.label for one in examples])
     texts = [*(post.post_text for post in demo_posts()[:60]), "", "zzzz", "down down status"]
     probabilities = theirs.predict_proba(vectorizer.transform(texts))
     guesses = [ours.guess(text) for text in texts]
