@@ -63,5 +63,5 @@ bench: $(VENV)/.dev ## Measure: one `name: value` line a figure
 
 .PHONY: lock
 lock: ## Renew requirements/*.txt (needs uv); releases younger than a week are left out
-	uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --extra lab --extra build -o requirements/run.txt
-	uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --no-emit-index-url --extra lab --extra build --extra dev -c requirements/run.txt -o requirements/dev.txt
+	UV_CUSTOM_COMPILE_COMMAND='make lock' uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --extra lab --extra build -o requirements/run.txt
+	UV_CUSTOM_COMPILE_COMMAND='make lock' uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --extra lab --extra build --extra dev -c requirements/run.txt -o requirements/dev.txt

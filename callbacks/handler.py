@@ -23,7 +23,7 @@ from callbacks.payload.request import stamp_of_logged
 from callbacks.payload.stream import StreamReader
 from callbacks.traffic import Traffic
 from callbacks.worker import Worker
-from sidecar.core.model_list import cold_start
+from sidecar.core.cold_start import cold_start
 
 
 class Handler(CustomLogger):

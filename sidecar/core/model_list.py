@@ -9,12 +9,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sidecar.core.assignment import PRIMARY, basis_points, ranges
 from sidecar.core.errors import Invalid
 from sidecar.core.experiments import Experiment, Status
-from sidecar.core.routing import Arm, Group, Owner, RoutingTable, Task
+from sidecar.core.routing import Arm, Group, Owner, Task
 from sidecar.core.verdicts import DEFAULT_LABELS
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -99,34 +98,6 @@ def compile_groups(
         raise Invalid(msg)
     names = dict.fromkeys(entry.group for entry in model_list.entries)
     return {name: _group(name, model_list.in_group(name), running.get(name)) for name in names}
-
-
-def cold_start(config: Mapping[str, object], *, now: datetime) -> RoutingTable:
-    """Route by a configuration alone, before anything was published.
-
-    The salts are those that will be published, so units keep their arms; generation,
-    epoch and stage are 0.
-
-    Raises:
-        Invalid: As `read_model_list`.
-    """
-    model_list = read_model_list(config)
-    implicit = [
-        Experiment(
-            id=implicit_id(name),
-            group=name,
-            project_id="default",
-            salt=implicit_id(name),
-            share_bp={},
-            created_at=now,
-            owner=Owner.YAML,
-            status=Status.ACTIVE,
-            epoch=0,
-        )
-        for name in {entry.group for entry in model_list.entries}
-    ]
-    groups = compile_groups(model_list, implicit)
-    return RoutingTable(0, "", groups, model_list.aliases, {}, {})
 
 
 def implicit_id(group: str) -> str:

@@ -72,6 +72,7 @@ def create_engine(
         max_overflow=max(1, pool_size // 2),
         pool_timeout=CONNECT_WITHIN_S,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's traceback is logged, and parameters hold prompts
     )
 
 
