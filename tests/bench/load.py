@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import httpx
 import openai
 
 PAUSE_S = 0.05  # after a refusal, so that a dead proxy is not asked thousands of times
@@ -55,7 +56,7 @@ def _ask(
         count += 1
         try:
             call_id = ask_once(client, f"{number}-{count}", stream=count % stream_every == 0)
-        except (openai.OpenAIError, OSError) as error:
+        except (openai.OpenAIError, httpx.HTTPError) as error:  # the client lets some through
             seen.errors.append((time.monotonic(), type(error).__name__))
             time.sleep(PAUSE_S)
         else:
