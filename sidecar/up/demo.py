@@ -146,7 +146,7 @@ def _say_what_next(running: Running, key: str, config: Path, console: Console) -
     console.print(
         f"""
 The proxy   {running.proxy_url}/v1   point any OpenAI client at it
-The sidecar {running.sidecar_url}      the admin API; its description is at /docs
+The sidecar {running.sidecar_url}      the admin API; its description is at /openapi.json
 
 Try a call, with a unit of your own (the answer's headers name its arm):
 

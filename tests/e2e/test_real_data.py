@@ -10,6 +10,7 @@ import yaml
 from openai import AsyncOpenAI
 
 from sidecar.core.assignment import arm_of, bucket_of, ranges
+from tests.e2e.calls import SURFACES
 from tests.e2e.conftest import System, wait_for
 
 POSTS = Path(__file__).parents[3] / "shared" / "data" / "relevance" / "posts.jsonl"
@@ -86,6 +87,25 @@ async def test_a_ramp_from_20_to_50_moves_no_real_unit_out(
     left = [item for item in before if before[item] == "canary" and after[item] != "canary"]
     assert left == []
     assert list(after.values()).count("canary") > list(before.values()).count("canary")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_sample_of_real_posts_is_rows_on_every_surface(
+    system: System, posts: list[dict[str, Any]], surface: str, stream: bool
+) -> None:
+    expected = ranges({"primary": 8_000, "canary": 2_000})
+    client = system.client()
+    for post in posts[:40]:
+        unit = post["item_id"]
+        seen = SURFACES[surface](client, "judge", unit, stream=stream, text=post["post_text"])
+        assert seen.status == 200
+        assert seen.headers["x-signalops-arm"] == arm_of(
+            bucket_of(unit, salt="yaml-judge"), expected
+        )
+    row = system.call(seen.call_id)
+    assert (row["surface"], row["stream"], row["outcome"]) == (surface, stream, "served")
+    assert row["answer"]["text"] == seen.text
 
 
 def _half_and_half(config: dict[str, Any]) -> None:
