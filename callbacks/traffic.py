@@ -18,13 +18,13 @@ from callbacks.payload.request import (
     Asked,
     caller_of,
     deployment_id,
+    excluded_of,
     isolate_cache,
     read_request,
     stamp,
     stamp_of,
     stamped_headers,
     strip_controls,
-    tried_of,
     unit_of,
 )
 from callbacks.recording import record_of
@@ -93,11 +93,13 @@ class Traffic:
         if group is None:
             return healthy
         ids = {deployment_id(deployment): deployment for deployment in healthy}
-        chosen = eligible(group, arm, healthy=ids.keys(), tried=tried_of(data))
+        attempts = read_attempts(data or {})
+        tried = excluded_of(data or {}).union(attempt.deployment for attempt in attempts)
+        chosen = eligible(group, arm, healthy=ids.keys(), tried=tried)
         offer = healthy if chosen is None else [ids[name] for name in ids if name in chosen]
         if flight is not None:
             flight.offered = tuple(map(deployment_id, offer))
-            flight.attempts = read_attempts(data or {}) or flight.attempts
+            flight.attempts = attempts or flight.attempts
         return offer
 
     def headers(self, data: Mapping[str, Any], response: object) -> dict[str, str] | None:

@@ -146,16 +146,9 @@ def isolate_cache(data: MutableMapping[str, Any], namespace: str) -> None:
     data["cache"] = {**(asked if isinstance(asked, Mapping) else {}), "namespace": namespace}
 
 
-def tried_of(data: Mapping[str, Any] | None) -> frozenset[str]:
-    """List the deployments that already failed this call."""
-    bucket = (data or {}).get(_bucket_name(data or {}))
-    records = bucket.get("previous_models") if isinstance(bucket, Mapping) else None
-    excluded = (data or {}).get("_excluded_deployment_ids") or ()
-    return frozenset(
-        str(record["deployment_id"])
-        for record in records or ()
-        if isinstance(record, Mapping) and record.get("deployment_id")
-    ) | frozenset(map(str, excluded))
+def excluded_of(data: Mapping[str, Any]) -> frozenset[str]:
+    """List the deployments that the router itself keeps out of this call's next try."""
+    return frozenset(map(str, data.get("_excluded_deployment_ids") or ()))
 
 
 def deployment_id(deployment: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ publishes; a proxy worker does it once when nothing was published yet.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.core.assignment import PRIMARY, basis_points, ranges
 from sidecar.core.errors import Invalid
@@ -128,16 +128,11 @@ def _group(name: str, entries: Sequence[Entry], running: Experiment | None) -> G
         if len(arms) > 1 and not arm.deployments:
             msg = f"arm {arm.name!r} of group {name!r} has no deployment left"
             raise Invalid(msg)
-    first = entries[0]
-    group = Group(name, first.task, arms, ranges(share_bp), _labels(entries))
+    group = Group(name, entries[0].task, arms, ranges(share_bp), _labels(entries))
     if running is None or len(arms) == 1:
         return group
-    return Group(
-        name,
-        first.task,
-        arms,
-        group.ranges,
-        group.labels,
+    return replace(
+        group,
         owner=running.owner,
         experiment_id=running.id,
         salt=running.salt,

@@ -105,10 +105,6 @@ class Caller:
     models: frozenset[str] = frozenset()
     expires_at: datetime | None = None
 
-    def may_ask_for(self, group: str) -> bool:
-        """Whether the key reaches the group."""
-        return not self.models or group in self.models
-
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:

@@ -32,7 +32,6 @@ def embedded(home: Home, ground: Path) -> Iterator[EmbeddedPostgres]:
     server.stop()
 
 
-# A process of its own that owns the server until it is killed.
 @as_root
 def test_root_drops_to_an_account_that_owns_the_data_and_keeps_the_secrets(
     embedded: EmbeddedPostgres, home: Home
