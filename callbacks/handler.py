@@ -18,9 +18,10 @@ from litellm.integrations.custom_logger import CustomLogger
 from callbacks.access import Denial
 from callbacks.auth import refusal
 from callbacks.deployments import Deployments, Router
+from callbacks.flights import Flight
 from callbacks.payload.reply import Reply, read_logged, read_reply
 from callbacks.payload.request import stamp_of_logged
-from callbacks.payload.stream import StreamReader
+from callbacks.payload.stream import StreamCutError, StreamReader
 from callbacks.traffic import Traffic
 from callbacks.worker import Worker
 from sidecar.core.cold_start import cold_start
@@ -112,8 +113,7 @@ class Handler(CustomLogger):
         request_data: dict[str, Any],
     ) -> AsyncIterator[object]:
         """Pass a stream on, and record it before its end reaches the client."""
-        flight = self._traffic.flight(request_data)
-        reader = StreamReader()
+        flight, reader = self._flight_of(request_data), StreamReader()
 
         def land(broken: BaseException | None) -> None:
             try:
@@ -124,16 +124,13 @@ class Handler(CustomLogger):
 
         try:
             async for chunk in response:
-                if flight is not None and flight.first_chunk is None:
-                    flight.first_chunk = time.monotonic()
-                reader.feed(chunk)
-                if reader.is_final(chunk):
+                if self._completes(chunk, flight, reader):
                     land(None)
                 yield chunk
         except BaseException as error:
             land(error)
             raise
-        land(None)
+        land(self._cut(reader))
 
     async def async_post_call_failure_hook(
         self,
@@ -158,9 +155,37 @@ class Handler(CustomLogger):
     ) -> None:
         """Add what LiteLLM knows only now: the cost and tokens of a stream."""
         try:
-            self._traffic.enrich(stamp_of_logged(kwargs), read_logged(kwargs, response_obj))
+            call_id = stamp_of_logged(kwargs)
+            if self._traffic.awaits(call_id):
+                self._traffic.enrich(call_id, read_logged(kwargs, response_obj))
         except Exception as error:
             self._worker.failed("call.enrich", error)
+
+    def _flight_of(self, data: dict[str, Any]) -> Flight | None:
+        try:
+            return self._traffic.flight(data)
+        except Exception as error:
+            self._worker.failed("call.find", error)
+            return None
+
+    def _completes(self, chunk: object, flight: Flight | None, reader: StreamReader) -> bool:
+        """Keep a piece; whether a client that has it takes the answer for complete."""
+        if flight is not None and flight.first_chunk is None:
+            flight.first_chunk = time.monotonic()
+        try:
+            reader.feed(chunk)
+            return reader.is_final(chunk)
+        except Exception as error:
+            self._worker.failed("call.read_piece", error)
+            return False
+
+    def _cut(self, reader: StreamReader) -> StreamCutError | None:
+        """Say whether a stream that is over was cut off, though LiteLLM passed that over."""
+        try:
+            return None if reader.is_whole() else StreamCutError()
+        except Exception as error:
+            self._worker.failed("call.read_end", error)
+            return None
 
     def _routes_wait(self) -> None:
         """Have the event loop take up new routes; called in the looking thread."""

@@ -1,9 +1,36 @@
 """How does an ended call become a record?"""
 
+from typing import Any
+
 from callbacks.flights import Flight
 from callbacks.payload.reply import Reply
 from sidecar.core.calls import Attempt, CallRecord, Outcome
 from sidecar.core.routing import Group
+
+
+def decided_of(flight: Flight) -> dict[str, Any]:
+    """Give the fields of a call's record that stand from its beginning, but the moment."""
+    group, asked, unit, assignment = flight.group, flight.asked, flight.unit, flight.assignment
+    return {
+        "call_id": flight.call_id,
+        "project_id": flight.project_id,
+        "key_id": flight.key_id,
+        "surface": asked.surface,
+        "stream": asked.stream,
+        "requested_model": asked.model,
+        "group": group.name,
+        "task": group.task,
+        "labels": group.labels,
+        "experiment_id": None if group.paused else group.experiment_id,
+        "epoch": group.epoch,
+        "stage": group.stage,
+        "generation": flight.generation,
+        "unit_id": unit.id,
+        "unit_source": unit.source,
+        "bucket": assignment.bucket,
+        "assigned_arm": assignment.arm,
+        "share_bp": assignment.share_bp,
+    }
 
 
 def record_of(
@@ -22,35 +49,17 @@ def record_of(
         broken: What ended the call; None when it was answered whole.
         status: HTTP status the client saw; None for a stream that broke.
     """
-    group, asked, unit = flight.group, flight.asked, flight.unit
     # An error as the whole answer: nobody served.
     served = None if broken is not None and status is not None else reply.deployment
     return CallRecord(
-        call_id=flight.call_id,
+        **decided_of(flight),
         started_at=flight.started_at,
-        project_id=flight.project_id,
-        key_id=flight.key_id,
-        surface=asked.surface,
-        stream=asked.stream,
-        requested_model=asked.model,
-        group=group.name,
-        task=group.task,
-        labels=group.labels,
-        experiment_id=None if group.paused else group.experiment_id,
-        epoch=group.epoch,
-        stage=group.stage,
-        generation=flight.generation,
-        unit_id=unit.id,
-        unit_source=unit.source,
-        bucket=flight.assignment.bucket,
-        assigned_arm=flight.assignment.arm,
-        share_bp=flight.assignment.share_bp,
         served_deployment=served,
-        served_arm=arm_serving(group, served),
+        served_arm=arm_serving(flight.group, served),
         provider_model=reply.provider_model,
         outcome=outcome_of(flight, served, attempts, broken=broken, status=status),
         attempts=attempts,
-        request=asked.body,
+        request=flight.asked.body,
         answer=reply.answer,
         finish_reason=reply.finish_reason,
         prompt_tokens=reply.usage.prompt,
@@ -63,7 +72,7 @@ def record_of(
         else (flight.first_chunk - flight.began) * 1000,
         status=status,
         error_class=None if broken is None else type(broken).__name__,
-        metadata=asked.metadata,
+        metadata=flight.asked.metadata,
     )
 
 

@@ -27,7 +27,7 @@ from callbacks.payload.request import (
     strip_controls,
     unit_of,
 )
-from callbacks.recording import record_of
+from callbacks.recording import decided_of, record_of
 from callbacks.worker import Worker
 from sidecar.core.assignment import PRIMARY, ranges
 from sidecar.core.calls import Enrichment, new_call_id
@@ -75,7 +75,7 @@ class Traffic:
             isolate_cache(changed, f"{group.experiment_id}:{flight.assignment.arm}")
         stamp(changed, flight.call_id, _told(flight))
         self._flights.add(flight)
-        self._worker.gauges.add("decided")
+        self._worker.begin(flight.call_id, decided_of(flight))
         return changed
 
     def choose(
@@ -148,11 +148,15 @@ class Traffic:
             broken=broken,
             status=_status(flight, broken, streaming=streaming),
         )
-        self._worker.record(record.to_line())
+        self._worker.record(flight.call_id, record.to_line())
         if broken is None and (reply.cost_usd is None or reply.usage.prompt is None):
             self._owed[flight.call_id] = reply
             if len(self._owed) > MAX_OWED:
                 self._owed.popitem(last=False)
+
+    def awaits(self, call_id: str | None) -> bool:
+        """Whether there is something that LiteLLM's own account of a call could add."""
+        return call_id in self._owed or self._flights.get(call_id) is not None
 
     def enrich(self, call_id: str | None, logged: Reply) -> None:
         """Add what LiteLLM knows only after the answer has left."""

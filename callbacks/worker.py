@@ -19,6 +19,7 @@ import orjson
 
 from sidecar.core.errors import Invalid
 from sidecar.core.routing import RoutingTable
+from sidecar.handoff.aloft import Aloft
 from sidecar.handoff.gauges import Gauges
 from sidecar.handoff.journal import Journal, JournalFull, JournalLost
 from sidecar.handoff.routes import FILE_NAME, RoutesReader
@@ -45,6 +46,7 @@ class Worker:
         self.gauges = Gauges(
             volume / "workers", writer=self.writer, pid=os.getpid(), started_ns=started_ns
         )
+        self._aloft = Aloft(volume / "workers", writer=self.writer, started_ns=started_ns)
         self._journal = Journal(volume / "journal", writer=self.writer, fsync=fsync)
         self._reader = RoutesReader(volume / FILE_NAME)
         self._thread: threading.Thread | None = None
@@ -79,10 +81,23 @@ class Worker:
         self.table, self.pending = table, None
         self.gauges.set("generation", table.generation)
 
-    def record(self, line: Mapping[str, Any]) -> None:
+    def begin(self, call_id: str, stamp: Mapping[str, Any]) -> None:
+        """Leave a trace of a call that has begun, in case that this process is killed.
+
+        Args:
+            stamp: The fields of its record that are known already.
+        """
+        self.gauges.add("decided")
+        if not self._aloft.stamp(call_id, encode(stamp)):
+            self.gauges.add("traceless")
+
+    def record(self, call_id: str, line: Mapping[str, Any]) -> None:
         """Journal the record of a call, and count it."""
         if self.append(line):
             self.gauges.add("journalled")
+            # What waits in memory dies with us: then the trace is all that is left.
+            if not self._journal.backlog:
+                self._aloft.clear(call_id)
 
     def append(self, line: Mapping[str, Any]) -> bool:
         """Journal a line; a refusing disk is counted, not raised.
@@ -110,6 +125,7 @@ class Worker:
     def _keep_looking(self, on_routes: Callable[[], None]) -> None:
         while True:
             time.sleep(POLL_S)
+            self._aloft.beat(time.time_ns())
             if self.look() or self.pending is not None:
                 on_routes()
             self._settle_backlog()

@@ -37,12 +37,15 @@ class Reply:
 def read_reply(response: object) -> Reply:
     """Read a non-streamed answer of any surface, as the success hook gets it."""
     get = _getter(response)
-    if get("output") is not None:
+    # The commonest first: what LiteLLM's objects do not have, they are slow to say.
+    if get("choices") is not None:
+        answer, finish = _chat_answer(get)
+    elif get("output") is not None:
         answer, finish = _responses_answer(get)
-    elif get("content") is not None and get("choices") is None:
+    elif get("content") is not None:
         answer, finish = _messages_answer(get)
     else:
-        answer, finish = _chat_answer(get)
+        answer, finish = Answer(), None
     return Reply(
         answer=answer,
         finish_reason=finish,
@@ -60,12 +63,12 @@ def read_usage(usage: object) -> Usage:
     get = _getter(usage)
     details = get("prompt_tokens_details") or get("input_tokens_details")
     cached = _getter(details)("cached_tokens") if details is not None else None
-    if cached is None:
-        cached = get("cache_read_input_tokens")
     return Usage(
-        prompt=_first_int(get("prompt_tokens"), get("input_tokens")),
-        completion=_first_int(get("completion_tokens"), get("output_tokens")),
-        cached=_first_int(cached),
+        prompt=_first_int(get, "prompt_tokens", "input_tokens"),
+        completion=_first_int(get, "completion_tokens", "output_tokens"),
+        cached=cached
+        if isinstance(cached, int)
+        else _first_int(get, "cache_read_input_tokens"),
     )
 
 
@@ -170,5 +173,5 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _first_int(*values: object) -> int | None:
-    return next((value for value in values if isinstance(value, int)), None)
+def _first_int(get: Any, *names: str) -> int | None:  # noqa: ANN401
+    return next((value for name in names if isinstance(value := get(name), int)), None)

@@ -31,13 +31,19 @@ CONTROL_KEYS = (
 )
 FALLBACK_KEYS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
+# LiteLLM fills its bucket in place, and it is part of what it hands on as the body. Only its
+# own bucket has this name in it: it strips that from what clients send.
+LITELLMS_OWN = "user_api_key_auth"
+# What it adds before it copies the client's metadata.
+ADDED_METADATA = frozenset({"headers", "used_client_oauth_token"})
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One request, as the client sent it.
 
     Args:
-        body: The JSON body.
+        body: The JSON body, without what LiteLLM wrote into it.
         metadata: The client's own, of whatever surface.
         arrived_at: Seconds since the epoch.
     """
@@ -54,8 +60,7 @@ class Asked:
 def read_request(data: Mapping[str, Any], call_type: str) -> Asked:
     """Read what LiteLLM hands to a pre-call hook."""
     sent = data.get("proxy_server_request") or {}
-    body = sent.get("body")
-    body = body if isinstance(body, Mapping) else {}
+    body = _as_sent(sent.get("body"))
     headers = sent.get("headers")
     metadata = body.get("metadata")
     return Asked(
@@ -161,6 +166,27 @@ def caller_of(key: object) -> Mapping[str, Any]:
     metadata = getattr(key, "metadata", None)
     found = metadata.get("signalops") if isinstance(metadata, Mapping) else None
     return found if isinstance(found, Mapping) else {}
+
+
+def _as_sent(body: object) -> Mapping[str, Any]:
+    """Take LiteLLM's bucket out of a body, and put the client's metadata in its place.
+
+    The bucket holds some 2,000 bytes that are the same in every request, and an object
+    that is no JSON.
+    """
+    if not isinstance(body, Mapping):
+        return {}
+    sent = dict(body)
+    for name in ("metadata", "litellm_metadata"):
+        bucket = body.get(name)
+        if not isinstance(bucket, Mapping) or LITELLMS_OWN not in bucket:
+            continue
+        del sent[name]
+        own = bucket.get("requester_metadata")
+        own = own if isinstance(own, Mapping) and name == "metadata" else {}
+        if kept := {key: own[key] for key in own if key not in ADDED_METADATA}:
+            sent[name] = kept
+    return sent
 
 
 def _mark(data: object, key: str) -> Mapping[str, Any]:

@@ -22,6 +22,10 @@ from sidecar.core.calls import Answer
 FINAL_EVENTS = ("response.completed", "response.incomplete", "response.failed")
 
 
+class StreamCutError(Exception):
+    """A stream that ended early, and LiteLLM passed that on as if it were an end."""
+
+
 class StreamReader:
     """Gathers the pieces of one stream, of any surface."""
 
@@ -42,6 +46,19 @@ class StreamReader:
         if isinstance(piece, bytes | str):
             return (b"message_stop" if isinstance(piece, bytes) else "message_stop") in piece  # type: ignore[operator]
         return str(_event_type(piece)) in FINAL_EVENTS
+
+    def is_whole(self) -> bool:
+        """Whether a stream that is over ended as its surface ends; True if it cannot tell.
+
+        LiteLLM sometimes ends a stream that its provider cut off as if all was well
+        (messages, 1.106.2); the client then misses the last event.
+        """
+        first = self._pieces[0] if self._pieces else None
+        if isinstance(first, bytes | str):
+            return b"message_stop" in _joined(self._pieces)  # in two pieces, it may be
+        if not str(_event_type(first)).startswith("response."):
+            return True
+        return any(self.is_final(piece) for piece in reversed(self._pieces))
 
     def reply(self, response: object) -> Reply:
         """Put together what has come, which may be part of an answer.
@@ -145,8 +162,7 @@ def _read_events(events: Iterator[dict[str, Any]]) -> Reply:
 
 def _sse(pieces: list[object]) -> Iterator[dict[str, Any]]:
     """Read the JSON objects out of server-sent events, cut anywhere."""
-    joined = b"".join(p if isinstance(p, bytes) else str(p).encode() for p in pieces)
-    for line in joined.split(b"\n"):
+    for line in _joined(pieces).split(b"\n"):
         if not line.startswith(b"data:"):
             continue
         try:
@@ -155,3 +171,7 @@ def _sse(pieces: list[object]) -> Iterator[dict[str, Any]]:
             continue  # the frame was cut, or it is the `[DONE]` mark
         if isinstance(event, dict):
             yield event
+
+
+def _joined(pieces: list[object]) -> bytes:
+    return b"".join(p if isinstance(p, bytes) else str(p).encode() for p in pieces)

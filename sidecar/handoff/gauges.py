@@ -21,6 +21,7 @@ FIELDS = (
     "lost",  # records given up, because too many wait
     "unapplied",  # deployments of the routing table that the router would not take
     "errors",  # exceptions of ours that were kept from a client
+    "traceless",  # calls that leave no trace should the worker be killed: too many at once
 )
 SUFFIX = ".gauges"
 _HEADER = struct.Struct("<8sQQ")  # magic, pid, start in ns since the epoch

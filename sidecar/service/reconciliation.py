@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sidecar.core.results import Reconciliation
 from sidecar.handoff.gauges import WorkerReport, forget, read_workers
 from sidecar.handoff.journal import segments
+from sidecar.service.aloft import WORKER_LOST, record_lost_calls
 from sidecar.service.volume import Volume
 from sidecar.store import counters, journal_segments
 from sidecar.store.database import transaction
@@ -22,6 +23,8 @@ _DEAD = "dead_workers."  # before a gauge's name: its sum over them, as a counte
 
 async def bury_dead_workers(engine: AsyncEngine, volume: Volume, now: datetime) -> int:
     """Move the last numbers of workers that died from their files to the database.
+
+    The calls that died with them become rows, see `record_lost_calls`.
 
     Killed anywhere, it counts no worker twice: the row that is kept of each is the memory
     of having counted it, and the file goes last.
@@ -42,6 +45,7 @@ async def bury_dead_workers(engine: AsyncEngine, volume: Volume, now: datetime) 
                 await counters.add(tx, _last_counts(report.values))
                 buried += 1
         await asyncio.to_thread(forget, volume.workers, report.writer)
+    await record_lost_calls(engine, volume, now)
     return buried
 
 
@@ -74,10 +78,12 @@ def _compare(
 ) -> Reconciliation:
     stored, quarantined = counts.get("stored", 0), counts.get("quarantined", 0)
     known = stored + quarantined + gauges["waiting"] + gauges["lost"]
-    missing = max(0, gauges["finished"] - known)
+    # Nobody saw the end of a call that died with its worker, but it has a row.
+    served = gauges["finished"] + counts.get(WORKER_LOST, 0)
+    missing = max(0, served - known)
     return Reconciliation(
         decided=gauges["decided"],
-        served=gauges["finished"],
+        served=served,
         journalled=gauges["journalled"],
         stored=stored,
         quarantined=quarantined,
@@ -87,7 +93,7 @@ def _compare(
         errors=gauges["errors"],
         undrained_bytes=undrained,
         missing=missing,
-        explanation=_explain(missing, undrained, surplus=max(0, known - gauges["finished"])),
+        explanation=_explain(missing, undrained, surplus=max(0, known - served)),
     )
 
 

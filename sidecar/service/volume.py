@@ -17,7 +17,7 @@ class Volume:
 
     @property
     def workers(self) -> Path:
-        """Where the workers' numbers are."""
+        """Where the workers' numbers are, and what calls they have under way."""
         return self.root / "workers"
 
     @property
