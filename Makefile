@@ -30,7 +30,8 @@ up: $(VENV)/.run ## The same stack for real providers, with proxy_config.yaml
 	$(BIN)/signalops up $(ARGS)
 
 .PHONY: check
-check: lint types contracts unit ## What must pass before a commit: no services needed, under 30 s
+check: $(VENV)/.dev ## What must pass before a commit: no services needed, under 30 s
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint types contracts unit
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff: rules and format
@@ -47,15 +48,19 @@ contracts: $(VENV)/.dev ## Who may import whom
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Rules without services
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q --hypothesis-profile=quick tests/unit
 
 .PHONY: test
 test: $(VENV)/.dev ## Every test: unit, integration, and the real processes end to end
-	$(BIN)/pytest -q -n 2 --dist loadgroup --durations=15 tests/e2e tests/integration tests/unit
+	$(BIN)/pytest -q -n 2 --dist loadgroup --durations=15 tests/e2e tests/integration tests/statistics tests/unit
 
 .PHONY: chaos
 chaos: $(VENV)/.dev ## Kill everything in turn under load; prints what was lost (ROUNDS=20)
 	$(BIN)/python -m tests.bench.chaos --rounds $(ROUNDS)
+
+.PHONY: simulate
+simulate: $(VENV)/.dev ## Error rates of the statistics, each beside its bound; fails when one is broken
+	$(BIN)/python -m tests.bench.simulation $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure: one `name: value` line a figure
