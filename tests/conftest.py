@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import settings
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sidecar.store.database import create_engine
@@ -22,6 +23,10 @@ from tests.databases import create_database, drop_database
 from tests.embedded import common_ground
 
 _numbers = itertools.count(1)
+
+# For `--hypothesis-profile=quick`: what runs before every commit looks less hard than
+# `make test` does, and the same examples every time.
+settings.register_profile("quick", max_examples=25, derandomize=True)
 
 
 @pytest.fixture(scope="session")

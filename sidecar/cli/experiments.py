@@ -1,5 +1,6 @@
 """`signalops experiment`: plan one, run it, look at it."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,11 +15,18 @@ from sidecar.cli.output import (
     show_table,
     time_of,
 )
+from sidecar.cli.plans import read_plan
 from sidecar.cli.results import show_results
 
 app = typer.Typer(no_args_is_help=True, help="Plan, run and look at experiments.")
 
 PATH = "/v1/experiments"
+STEPS = {
+    "start": "Let a planned experiment take its group over.",
+    "pause": "Let the primary serve all for a while.",
+    "resume": "Go on after a pause.",
+    "stop": "End an experiment, and hand its group back to the YAML.",
+}
 
 ExperimentId = Annotated[str, typer.Argument(help="As 'signalops experiment list' shows it.")]
 
@@ -34,8 +42,13 @@ def create(  # noqa: PLR0913  (each is an option of the command)
         list[str] | None, typer.Option(help="Deployment id or model name to compare with.")
     ] = None,
     canary_pct: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="The canary's share: 0.1 is a tenth.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="The canary's share: 0.1 is a tenth. Left out: the first step of the ramp.",
+        ),
+    ] = None,
     group: Annotated[
         str | None, typer.Option(help="Group to experiment on; else the primary's own.")
     ] = None,
@@ -43,6 +56,12 @@ def create(  # noqa: PLR0913  (each is an option of the command)
         str | None, typer.Option(help="Only source of units: header, metadata, user, session.")
     ] = None,
     hypothesis: Annotated[str | None, typer.Option(help="What you expect, and why.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="YAML or JSON: what decides, and how.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="advise, auto_rollback or auto; else the plan's.")
+    ] = None,
     project: Annotated[str | None, typer.Option(help="Whose experiment it is.")] = None,
     reason: Reason = None,
     start: Annotated[
@@ -60,13 +79,18 @@ def create(  # noqa: PLR0913  (each is an option of the command)
         raise stop(msg, MISTYPED)
     named = {"primary": primary, "canary": canary}
     arms = {arm: names for arm, names in named.items() if names}
-    shares = {"primary": round(1 - canary_pct, 6), "canary": canary_pct}
+    document = ({} if plan is None else read_plan(plan)) | (
+        {} if mode is None else {"mode": mode}
+    )
     body = {
         "group": group,
-        "shares": shares,
+        "shares": None
+        if canary_pct is None
+        else {"primary": round(1 - canary_pct, 6), "canary": canary_pct},
         "arms": arms or None,
         "unit": unit,
         "hypothesis": hypothesis,
+        "plan": document or None,
         "project_id": project,
         "reason": reason,
     }
@@ -74,7 +98,7 @@ def create(  # noqa: PLR0913  (each is an option of the command)
     made = api.post(PATH, body)
     if start:
         made = api.post(f"{PATH}/{part(made['id'])}/start", {"reason": reason})
-    _answer(made, as_json)
+    answer(made, as_json)
 
 
 @app.command("list")
@@ -119,52 +143,24 @@ def show(experiment_id: ExperimentId, *, url: Url = DEFAULT_URL, as_json: Json =
     )
 
 
-@app.command()
-def start(
-    experiment_id: ExperimentId,
-    reason: Reason = None,
-    *,
-    url: Url = DEFAULT_URL,
-    as_json: Json = False,
-) -> None:
-    """Let a planned experiment take its group over."""
-    _do("start", experiment_id, reason, url, as_json=as_json)
+def _add_step(action: str, explained: str) -> None:
+    """Add a command that takes one step in an experiment's life."""
+
+    def step(
+        experiment_id: ExperimentId,
+        reason: Reason = None,
+        *,
+        url: Url = DEFAULT_URL,
+        as_json: Json = False,
+    ) -> None:
+        path = f"{PATH}/{part(experiment_id)}/{action}"
+        answer(connect(url).post(path, {"reason": reason}), as_json)
+
+    app.command(action, help=explained)(step)
 
 
-@app.command()
-def pause(
-    experiment_id: ExperimentId,
-    reason: Reason = None,
-    *,
-    url: Url = DEFAULT_URL,
-    as_json: Json = False,
-) -> None:
-    """Let the primary serve all for a while."""
-    _do("pause", experiment_id, reason, url, as_json=as_json)
-
-
-@app.command()
-def resume(
-    experiment_id: ExperimentId,
-    reason: Reason = None,
-    *,
-    url: Url = DEFAULT_URL,
-    as_json: Json = False,
-) -> None:
-    """Go on after a pause."""
-    _do("resume", experiment_id, reason, url, as_json=as_json)
-
-
-@app.command("stop")
-def stop_one(
-    experiment_id: ExperimentId,
-    reason: Reason = None,
-    *,
-    url: Url = DEFAULT_URL,
-    as_json: Json = False,
-) -> None:
-    """End an experiment, and hand its group back to the YAML."""
-    _do("stop", experiment_id, reason, url, as_json=as_json)
+for _action, _explained in STEPS.items():
+    _add_step(_action, _explained)
 
 
 @app.command()
@@ -178,7 +174,7 @@ def set_shares(
 ) -> None:
     """Change the shares; raising a canary's moves units only into it."""
     body = {"shares": dict(_share(text) for text in shares), "reason": reason}
-    _answer(connect(url).put(f"{PATH}/{part(experiment_id)}/shares", body), as_json)
+    answer(connect(url).put(f"{PATH}/{part(experiment_id)}/shares", body), as_json)
 
 
 @app.command()
@@ -189,7 +185,7 @@ def results(
     url: Url = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Show what its calls add up to, by arm; nothing is inferred yet."""
+    """Show the verdict and why, metrics with intervals, validity, and what is still needed."""
     found = connect(url).get(f"{PATH}/{part(experiment_id)}/results", epoch=epoch)
     if as_json:
         show_json(found)
@@ -197,14 +193,8 @@ def results(
         show_results(found)
 
 
-def _do(
-    action: str, experiment_id: str, reason: str | None, url: str, *, as_json: bool
-) -> None:
-    done = connect(url).post(f"{PATH}/{part(experiment_id)}/{action}", {"reason": reason})
-    _answer(done, as_json)
-
-
-def _answer(experiment: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001  (as typed)
+def answer(experiment: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001  (as typed)
+    """Print an experiment that was changed."""
     if as_json:
         show_json(experiment)
         return
@@ -253,6 +243,9 @@ def _fields(found: dict[str, Any]) -> dict[str, object]:
         "shares": shares_of(found["shares"]),
         **{f"arm {arm}": ids for arm, ids in found["arms"].items()},
         "canaries": percent(1 - found["shares"].get("primary", 0)),
+        "mode": None if found["plan"] is None else found["plan"]["mode"],
+        "plan": found["plan_hash"],
+        "held by": found["held_arm"],
         "unit": found["unit"] or "header, metadata, user, session, else the call",
         "hypothesis": found["hypothesis"],
         "epoch, stage": f"{found['epoch']}, {found['stage']}",

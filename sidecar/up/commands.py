@@ -2,25 +2,19 @@
 
 import asyncio
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from sidecar.core.errors import SignalopsError, Unavailable
 from sidecar.store.database import wait_for_database
-from sidecar.up.demo import POSTS, run_demo
 from sidecar.up.home import Home
+from sidecar.up.session import session
 from sidecar.up.stack import Plan, Running, stack
 
-REFUSED = 2
-UNREACHABLE = 3
+POSTS = 400  # of the demo: enough for both arms' numbers to mean something
 DATABASE_WITHIN_S = 60.0
 
 console = Console(stderr=True)
@@ -64,7 +58,7 @@ def up(  # noqa: PLR0913 (each is an option of the command)
         workers=workers,
         database_url=database_url or None,
     )
-    with _stopping() as stop, _explained():
+    with session() as stop:
         if plan.database_url is not None:
             asyncio.run(
                 wait_for_database(
@@ -85,16 +79,15 @@ def demo(
     ] = False,
 ) -> None:
     """Try everything on this machine, with a laboratory provider in place of a real one."""
-    with _stopping() as stop, _explained():
-        run_demo(stop, Console(), posts=posts, stay=not exit_)
+    # Like the laboratory a process of its own, for the sake of its imports.
+    _become("sidecar.up.demo", "--posts", str(posts), *(("--exit",) if exit_ else ()))
 
 
 def lab(context: typer.Context) -> None:
     """Run the laboratory provider alone; its options are listed by `lab -- --help`."""
     # A process of its own: its classifier takes seconds to import, which no other command
     # should wait for.
-    laboratory = [sys.executable, "-m", "sidecar.up.laboratory", *context.args]
-    os.execv(sys.executable, laboratory)  # noqa: S606 (no shell is wanted)
+    _become("sidecar.up.laboratory", *context.args)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -104,6 +97,12 @@ def add_to(app: typer.Typer) -> None:
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
         lab
     )
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Go on as another program of ours, in this very process."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 (no shell is wanted)
 
 
 def _introduce(running: Running, plan: Plan) -> None:
@@ -121,29 +120,3 @@ Make a key for a project: signalops key create --project mine --scope infer,read
             highlight=False,
             markup=False,
         )
-
-
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C and SIGTERM set, for as long as the block runs."""
-    stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda _number, _frame: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn an error of ours into its message and an exit code."""
-    try:
-        yield
-    except SignalopsError as error:
-        sys.stderr.write(f"signalops: {error}\n")
-        code = UNREACHABLE if isinstance(error, Unavailable) else REFUSED
-        raise typer.Exit(code) from error

@@ -1,5 +1,9 @@
-"""What does a newcomer see? The whole system on one machine, with a provider of its own."""
+"""What does a newcomer see? The whole system on one machine, with a provider of its own.
 
+Run as `python -m sidecar.up.demo`, which is what `signalops demo` becomes.
+"""
+
+import argparse
 import asyncio
 import json
 import os
@@ -20,9 +24,9 @@ from rich.progress import Progress
 from sidecar.core.errors import Unavailable
 from sidecar.up.home import Home
 from sidecar.up.laboratory.posts import SYSTEM_PROMPT, Post, demo_posts
+from sidecar.up.session import session
 from sidecar.up.stack import Plan, Running, free_port, stack
 
-POSTS = 400
 CONCURRENCY = 8
 STORED_WITHIN_S = 60.0
 EXPERIMENT = "yaml-judge"
@@ -45,7 +49,9 @@ def run_demo(stop: threading.Event, console: Console, *, posts: int, stay: bool)
         say = lambda event: console.print(f"  {event}", highlight=False)  # noqa: E731
         with stack(plan, os.environ, stop, on_event=say) as running:
             key = _project_key(running)
-            failed = asyncio.run(_send(running, key, _cycle(posts), console))
+            failed = asyncio.run(_send(running, key, _cycle(posts), console, stop))
+            if stop.is_set():
+                return
             _wait_until_stored(running, posts)
             _show_results(running, console, sent=posts, failed=failed)
             if stay and not stop.is_set():
@@ -77,8 +83,14 @@ def _cycle(count: int) -> list[Post]:
     return [sample[number % len(sample)] for number in range(count)]
 
 
-async def _send(running: Running, key: str, posts: Sequence[Post], console: Console) -> int:
-    """Send posts through the `openai` client; returns how many were answered by an error."""
+async def _send(
+    running: Running, key: str, posts: Sequence[Post], console: Console, stop: threading.Event
+) -> int:
+    """Send posts through the `openai` client until all are sent or `stop` is set.
+
+    Returns:
+        How many were answered by an error.
+    """
     client = AsyncOpenAI(base_url=f"{running.proxy_url}/v1", api_key=key, max_retries=0)
     waiting = asyncio.Semaphore(CONCURRENCY)
     failed = 0
@@ -86,6 +98,8 @@ async def _send(running: Running, key: str, posts: Sequence[Post], console: Cons
     async def judge(post: Post) -> None:
         nonlocal failed
         async with waiting:
+            if stop.is_set():
+                return
             try:
                 await client.chat.completions.create(
                     model="judge",
@@ -182,3 +196,17 @@ def _admin(running: Running) -> httpx.Client:
         headers={"Authorization": f"Bearer {running.admin_key}"},
         timeout=30,
     )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the demo as the arguments say."""
+    parser = argparse.ArgumentParser(prog="python -m sidecar.up.demo")
+    parser.add_argument("--posts", type=int, required=True, help="how many to have judged")
+    parser.add_argument("--exit", action="store_true", help="end once the result is shown")
+    asked = parser.parse_args(arguments)
+    with session() as stop:
+        run_demo(stop, Console(), posts=asked.posts, stay=not asked.exit)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

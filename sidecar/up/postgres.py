@@ -19,6 +19,7 @@ import asyncio
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,7 +46,7 @@ from sidecar.up.files import Held, held, write_private
 from sidecar.up.guard import Guard
 from sidecar.up.home import Home
 from sidecar.up.leftover import end_leftover
-from sidecar.up.runner import GRACE_S, NotReady, Runner, wait_until_ready
+from sidecar.up.runner import GRACE_S, NotReady, Runner, Stopped, wait_until_ready
 
 HOST = "127.0.0.1"
 DATABASE = "signalops"
@@ -132,13 +133,20 @@ class EmbeddedPostgres:
         """The server's process id; None while it does not run."""
         return self._runner.pid if self._runner else None
 
-    def start(self, within_s: float = START_WITHIN_S) -> str:
+    def start(
+        self, within_s: float = START_WITHIN_S, *, stop: threading.Event | None = None
+    ) -> str:
         """Start the server, make its data if there is none, and wait until it answers.
+
+        Args:
+            within_s: How long a server that lives may take.
+            stop: Set by whoever wants to end the waiting.
 
         Returns:
             The DSN of a database that exists.
 
         Raises:
+            Stopped: `stop` was set before the server answered; it is gone again.
             PostgresInUse: Another process owns it.
             NoServer: It does not start; the message says what is known and possible.
             DataMissing, DataUnusable: The data is gone, or of no use to this server.
@@ -151,7 +159,7 @@ class EmbeddedPostgres:
             port = _choose_port(self._home.postgres / "port")
             dsn = f"postgresql://{ROLE}:{password}@{HOST}:{port}/{DATABASE}"
             self._runner = self._run(cluster, port, password)
-            wait_until_ready(self._runner, limit_s=within_s)
+            _wait(self._runner, within_s, stop)
             self._publish(dsn)
         except NotReady as error:
             self.stop()
@@ -219,6 +227,12 @@ class EmbeddedPostgres:
         path = self._home.postgres / "dsn"
         write_private(path, f"{dsn}\n")
         self._owned.callback(path.unlink, missing_ok=True)
+
+
+def _wait(runner: Runner, within_s: float, stop: threading.Event | None) -> None:
+    if not wait_until_ready(runner, limit_s=within_s, stop=stop):
+        msg = "PostgreSQL was stopped before it answered"
+        raise Stopped(msg)
 
 
 def _command(cluster: Cluster, port: int) -> tuple[str, ...]:

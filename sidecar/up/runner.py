@@ -32,6 +32,10 @@ class NotReady(Unavailable):
     """A child did not become ready."""
 
 
+class Stopped(Unavailable):
+    """The end was asked for before everything was ready."""
+
+
 class Runner:
     """Keeps one child running until it is stopped.
 

@@ -19,6 +19,7 @@ from sidecar.up.child import Child, Event, ignore
 from sidecar.up.guard import Keeper
 from sidecar.up.home import ADMIN_KEY, MASTER_KEY, Home, first_start_secrets, own, read_env
 from sidecar.up.postgres import EmbeddedPostgres
+from sidecar.up.runner import Stopped
 from sidecar.up.supervisor import Supervisor
 
 HOST = "127.0.0.1"
@@ -89,6 +90,7 @@ def stack(
         PortInUse: Something else listens on a port.
         Invalid: There is no configuration.
         NotReady: A part does not start.
+        Stopped: `stop` was set before everything was ready.
     """
     if not plan.config.is_file():
         msg = f"there is no configuration at {plan.config}; name one with --config"
@@ -106,10 +108,12 @@ def stack(
         if url is None:
             postgres = EmbeddedPostgres(plan.home, on_event=on_event, guard=keeper)
             supervisor.adopt(postgres)
-            url = postgres.start()
+            url = postgres.start(stop=stop)
         variables["SIGNALOPS_DATABASE_URL"] = url
         for child in _children(plan, variables):
-            supervisor.launch(child, ready_within_s=READY_WITHIN_S)
+            if not supervisor.launch(child, ready_within_s=READY_WITHIN_S):
+                msg = f"stopped before {child.name} was ready"
+                raise Stopped(msg)
         yield Running(
             proxy_url=f"http://{HOST}:{plan.proxy_port}",
             sidecar_url=f"http://{HOST}:{plan.sidecar_port}",

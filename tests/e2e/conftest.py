@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,16 +176,22 @@ def behaviours(train_path: Path | None) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
-    with common_ground() as folder:
-        yield from _run(folder)
+    with common_ground() as folder, system_in(folder) as found:
+        yield found
 
 
-def _run(folder: Path) -> Iterator[System]:
+@contextmanager
+def system_in(
+    folder: Path, *callbacks: str, workers: int = 2, **environment: str
+) -> Iterator[System]:
+    """Run a stack of its own, with further callbacks and variables if need be."""
     lab_port = free_port()
     lab_url = f"http://127.0.0.1:{lab_port}"
     models, config = folder / "models.json", folder / "proxy_config.yaml"
     models.write_text(json.dumps(behaviours(None)))
-    config.write_text(yaml.safe_dump(config_of(lab_url)))
+    values = config_of(lab_url)
+    values["litellm_settings"]["callbacks"] += callbacks
+    config.write_text(yaml.safe_dump(values))
     plan = Plan(
         home=Home(folder / "home"),
         config=config,
@@ -192,9 +199,10 @@ def _run(folder: Path) -> Iterator[System]:
         sidecar_port=free_port(),
         lab_port=lab_port,
         lab_models=models,
+        workers=workers,
     )
     stop = threading.Event()
-    with stack(plan, os.environ, stop) as running:
+    with stack(plan, os.environ | environment, stop) as running:
         headers = {"Authorization": f"Bearer {running.admin_key}"}
         with (
             httpx.Client(base_url=running.sidecar_url, headers=headers, timeout=30) as admin,

@@ -12,27 +12,10 @@ import pytest
 from sidecar.up.cluster import PACKAGE
 from sidecar.up.home import Home
 from sidecar.up.postgres import EmbeddedPostgres, NotRunning, PostgresInUse, read_dsn
+from sidecar.up.runner import Stopped
 from sidecar.up.supervisor import Supervisor
-from tests.embedded import Owner, common_ground, mode, sql
+from tests.embedded import Owner, mode, sql
 from tests.processes import eventually, runs
-
-
-@pytest.fixture
-def ground() -> Iterator[Path]:
-    with common_ground() as path:
-        yield path
-
-
-@pytest.fixture
-def home(ground: Path) -> Home:
-    return Home(ground / "home")
-
-
-@pytest.fixture
-def embedded(home: Home, ground: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(home, shelter=ground / "shelter")
-    yield server
-    server.stop()
 
 
 # A process of its own that owns the server until it is killed.
@@ -171,6 +154,19 @@ def test_the_embedded_server_can_be_one_of_a_supervisors_services(
         pid = embedded.pid or 0
         assert runs(pid)
     assert not runs(pid)
+
+
+def test_a_start_that_is_stopped_gives_up_the_server_and_the_home(
+    embedded: EmbeddedPostgres, home: Home
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        embedded.start(stop=stop)
+    assert embedded.pid is None
+    with pytest.raises(NotRunning):
+        read_dsn(home)
+    assert sql(embedded.start(), "SELECT 1") == [1]
 
 
 def test_the_wheels_own_launcher_is_never_imported() -> None:

@@ -1,7 +1,6 @@
 import os
 import pwd
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -10,26 +9,8 @@ import pytest
 from sidecar.up.cluster import PACKAGE, DataMissing, wheel_package
 from sidecar.up.home import Home
 from sidecar.up.postgres import EmbeddedPostgres, read_dsn
-from tests.embedded import Owner, as_root, common_ground, data_of, linux, mode, sql
+from tests.embedded import Owner, as_root, data_of, linux, mode, sql
 from tests.processes import eventually, runs
-
-
-@pytest.fixture
-def ground() -> Iterator[Path]:
-    with common_ground() as path:
-        yield path
-
-
-@pytest.fixture
-def home(ground: Path) -> Home:
-    return Home(ground / "home")
-
-
-@pytest.fixture
-def embedded(home: Home, ground: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(home, shelter=ground / "shelter")
-    yield server
-    server.stop()
 
 
 @as_root

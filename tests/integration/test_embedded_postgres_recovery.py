@@ -2,7 +2,6 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,26 +13,8 @@ from sidecar.up.home import Home
 from sidecar.up.leftover import end_leftover
 from sidecar.up.postgres import EmbeddedPostgres, read_dsn
 from sidecar.up.runner import launch_prefix
-from tests.embedded import ROOT, Owner, Writer, common_ground, data_of, linux, lost, sql
+from tests.embedded import ROOT, Owner, Writer, data_of, linux, lost, sql
 from tests.processes import eventually, runs
-
-
-@pytest.fixture
-def ground() -> Iterator[Path]:
-    with common_ground() as path:
-        yield path
-
-
-@pytest.fixture
-def home(ground: Path) -> Home:
-    return Home(ground / "home")
-
-
-@pytest.fixture
-def embedded(home: Home, ground: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(home, shelter=ground / "shelter")
-    yield server
-    server.stop()
 
 
 # A process of its own that owns the server until it is killed.

@@ -1,7 +1,6 @@
 """Does the laboratory, as a real process, answer the real `openai` client?"""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,22 +17,9 @@ from tests.laboratories import (
     chat,
     chat_stream_text,
     chat_text,
-    laboratory,
     response_stream_text,
     response_text,
 )
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    with laboratory() as one:
-        yield one
-
-
-@pytest.fixture
-def lab(running: Running) -> Running:
-    running.controls.post("/lab/reset").raise_for_status()
-    return running
 
 
 @pytest.mark.parametrize("surface", SURFACES)

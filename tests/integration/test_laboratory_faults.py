@@ -1,7 +1,6 @@
 """Does the laboratory go wrong exactly as it was told to, and tell what came?"""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,7 @@ from tests.laboratories import (
     Surface,
     chat,
     chat_text,
-    laboratory,
 )
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    with laboratory() as one:
-        yield one
-
-
-@pytest.fixture
-def lab(running: Running) -> Running:
-    running.controls.post("/lab/reset").raise_for_status()
-    return running
 
 
 @pytest.mark.parametrize("surface", SURFACES)
