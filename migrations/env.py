@@ -12,8 +12,11 @@ from sqlalchemy import Connection
 
 from sidecar.core.errors import Invalid
 from sidecar.store.database import create_engine
+from sidecar.store.measured import totals
 from sidecar.store.partitions import is_partition
-from sidecar.store.tables import metadata
+
+# Both halves of the schema; whoever imports only `tables` has one.
+metadata = totals.metadata
 
 
 def include_object(

@@ -9,12 +9,25 @@ from typing import Protocol
 import structlog
 from fastapi import FastAPI
 
-from sidecar.api import calls, errors, experiments, health, keys, metrics, models, routes
+from sidecar.api import (
+    calls,
+    decisions,
+    errors,
+    experiments,
+    feedback,
+    health,
+    keys,
+    metrics,
+    models,
+    routes,
+    totals,
+)
 from sidecar.api.deps import Context
 from sidecar.api.settings import Role, Settings
 from sidecar.service.volume import Volume
 from sidecar.store.database import create_engine
 from sidecar.store.migrate import migrate
+from sidecar.worker.control import Controller
 from sidecar.worker.drain import Drainer
 from sidecar.worker.publish import Publisher
 
@@ -46,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(metrics.router)
     if Role.ADMIN in settings.roles:
-        for module in (experiments, routes, models, calls, keys):
+        for module in (experiments, decisions, totals, routes, models, calls, feedback, keys):
             app.include_router(module.router)
     return app
 
@@ -72,12 +85,18 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             if Role.DRAIN in settings.roles:
                 drainer = Drainer(engine, volume.root, clock=_clock)
                 loops["drain"] = drainer
+            controller = None
+            if Role.CONTROL in settings.roles:
+                publish = None if publisher is None else publisher.publish_now
+                controller = Controller(engine, clock=_clock, publish=publish)
+                loops["control"] = controller
             context = Context(
                 admin_key=settings.admin_key.get_secret_value(),
                 volume=volume,
                 engine=engine,
                 publisher=publisher,
                 drainer=drainer,
+                controller=controller,
             )
             app.state.context = context
             async with asyncio.TaskGroup() as tasks:

@@ -21,6 +21,7 @@ from sidecar.service.keys import authenticate
 from sidecar.service.volume import Volume
 from sidecar.store.database import transaction
 from sidecar.store.events import By
+from sidecar.worker.control import Controller
 from sidecar.worker.drain import Drainer
 from sidecar.worker.publish import Publisher
 
@@ -39,6 +40,7 @@ class Context:
         admin_key: The key that opens everything.
         publisher: None in a process that does not publish.
         drainer: None in a process that does not drain.
+        controller: None in a process that does not look at experiments.
         ended_loops: Names of loops that ended although they should not.
     """
 
@@ -47,6 +49,7 @@ class Context:
     engine: AsyncEngine
     publisher: Publisher | None
     drainer: Drainer | None
+    controller: Controller | None
     ended_loops: list[str] = field(default_factory=list)
 
 
@@ -78,8 +81,14 @@ async def _transaction(request: Request) -> AsyncIterator[AsyncConnection]:
         yield tx
     # Only now, for before the commit there is nothing to publish. When the answer leaves,
     # the routes are out, and every worker takes them up within its next look.
-    if request.method not in _READS and context.publisher is not None:
+    changes_routes = request.method not in _READS and not hasattr(request.state, "is_quiet")
+    if changes_routes and context.publisher is not None:
         await context.publisher.publish_now()
+
+
+def quiet(request: Request) -> None:
+    """Say of a request that it changes no route: nothing is to be published after it."""
+    request.state.is_quiet = True
 
 
 def _now() -> datetime:
@@ -144,6 +153,7 @@ def _needs(scope: str) -> Callable[..., Awaitable[Actor]]:
 
 
 Reader = Annotated[Actor, Depends(_needs("read"))]
+Reviewer = Annotated[Actor, Depends(_needs("review"))]
 Operator = Annotated[Actor, Depends(_needs("operate"))]
 Admin = Annotated[Actor, Depends(_needs("admin"))]
 

@@ -25,8 +25,8 @@ from sidecar.api.deps import (
 )
 from sidecar.api.pages import Page, decode_place, page_of
 from sidecar.core.experiments import Status
-from sidecar.core.planning import Wish
-from sidecar.core.results import Results
+from sidecar.core.planning import Wish, first_step
+from sidecar.core.report import Results
 from sidecar.core.routing import Owner, UnitSource
 from sidecar.service import experiments as service
 from sidecar.service.experiments import Asked, ExperimentFilter
@@ -45,13 +45,19 @@ class NewExperiment(Body):
     """An experiment to plan; it starts when it is told to."""
 
     group: Line | None = Field(None, description="Left out: the group the primary serves.")
-    shares: dict[Line, Share] = Field(description="Probability by arm, summing to 1.")
+    shares: dict[Line, Share] | None = Field(
+        None,
+        description="Probability by arm, summing to 1. Left out: the first step of the ramp.",
+    )
     arms: dict[Line, list[Line]] = Field(
         default_factory=dict,
         description="Deployment ids or model names by arm; left out: as the YAML has them.",
     )
     unit: UnitSource | None = Field(None, description="The one source a unit may come from.")
     hypothesis: Prose | None = None
+    plan: dict[str, Any] | None = Field(
+        None, description="What decides and how; what it leaves out has its default."
+    )
     project_id: Line | None = None
     reason: Prose | None = None
 
@@ -89,10 +95,11 @@ async def create(
     """Plan an experiment on a group."""
     wish = Wish(
         group=body.group,
-        shares=body.shares,
+        shares=body.shares or first_step(body.plan, body.arms),
         arms=body.arms,
         unit=body.unit,
         hypothesis=body.hypothesis,
+        plan=body.plan,
         project_id=project_for(body.project_id, actor.project_id) or DEFAULT_PROJECT,
     )
 
@@ -171,13 +178,15 @@ async def results(
     tx: Tx,
     actor: Reader,
     context: Shared,
+    now: Now,
     epoch: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
 ) -> Results:
-    """Describe its calls by arm and stage; nothing is inferred yet, and it says so."""
+    """Tell its calls by arm and stage, and what its plan infers; valid at every look."""
     return await describe(
         tx,
         experiment_id,
         handoff=context.volume.root,
+        now=now,
         epoch=epoch,
         project_id=actor.project_id,
     )

@@ -16,6 +16,7 @@ from sidecar.handoff.gauges import read_workers
 from sidecar.service.reconciliation import reconcile
 from sidecar.store import generations
 from sidecar.store.database import transaction
+from sidecar.worker.control import ControlStatus
 from sidecar.worker.drain import DrainStatus
 from sidecar.worker.publish import PublishStatus
 
@@ -61,6 +62,7 @@ class DetailedReady:
         config_error: Why the YAML as it stands is not in force; None when it is.
         publish_error: Why the last try to publish failed for another reason.
         drain: None in a process that does not drain.
+        control: None in a process that does not look at experiments.
         reconciliation: What was served against what is stored; None without a database.
     """
 
@@ -73,6 +75,7 @@ class DetailedReady:
     publish_error: str | None
     warnings: Sequence[str]
     drain: DrainStatus | None
+    control: ControlStatus | None
     workers: Sequence[WorkerHealth]
     reconciliation: Reconciliation | None
 
@@ -148,6 +151,7 @@ async def _detailed(
         publish_error=status.error,
         warnings=status.warnings,
         drain=None if context.drainer is None else context.drainer.status,
+        control=None if context.controller is None else context.controller.status,
         workers=[WorkerHealth(r.writer, r.alive, dict(r.values)) for r in reports],
         reconciliation=reconciliation,
     )

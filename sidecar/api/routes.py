@@ -44,6 +44,8 @@ class GroupView:
 
     Args:
         experiment_id: None when there is one arm: recorded, not split.
+        held_by: The ended experiment whose promotion, rollback or inconclusive end is in
+            force until the group is edited in the YAML.
         yaml_waiting: None when no edit of the YAML waits.
     """
 
@@ -52,6 +54,7 @@ class GroupView:
     labels: Sequence[str]
     owner: Owner
     experiment_id: str | None
+    held_by: str | None
     epoch: int
     stage: int
     paused: bool
@@ -154,6 +157,7 @@ def _group(group: Group, status: PublishStatus) -> GroupView:
         labels=group.labels,
         owner=group.owner,
         experiment_id=group.experiment_id,
+        held_by=group.held_by,
         epoch=group.epoch,
         stage=group.stage,
         paused=group.paused,

@@ -14,6 +14,7 @@ class Role(StrEnum):
     ADMIN = "admin"  # serves /v1
     DRAIN = "drain"  # journal to PostgreSQL
     PUBLISH = "publish"  # YAML and experiments to routes.json
+    CONTROL = "control"  # looks at experiments, and acts as their plans allow
 
 
 class Settings(BaseSettings):

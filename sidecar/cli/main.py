@@ -2,8 +2,9 @@
 
 import typer
 
-from sidecar.cli import calls, experiments, keys, models, routes
+from sidecar.cli import calls, decisions, experiments, feedback, keys, models, routes
 from sidecar.cli.health import health
+from sidecar.cli.verify import verify
 
 app = typer.Typer(
     name="signalops",
@@ -14,11 +15,14 @@ app = typer.Typer(
         "1 refused by the API, 2 typed wrong, 3 not reachable."
     ),
 )
+decisions.add_to(experiments.app)
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(routes.app, name="routes")
 app.add_typer(models.app, name="model")
 app.add_typer(keys.app, name="key")
 app.add_typer(calls.app, name="call")
+app.add_typer(feedback.app, name="feedback")
+experiments.app.command()(verify)
 app.command()(health)
 
 

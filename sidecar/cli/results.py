@@ -1,4 +1,4 @@
-"""How are an experiment's results shown? One column an arm."""
+"""How are an experiment's results shown? The verdict first, then what it rests on."""
 
 from typing import Any
 
@@ -11,15 +11,18 @@ from sidecar.cli.output import (
     show_table,
     time_of,
 )
+from sidecar.cli.verdict import show_verdict
 
 
 def show_results(found: dict[str, Any]) -> None:
-    """Print the totals by arm, the stages, and whether anything is missing."""
-    arms = found["arms"]
+    """Print verdict, metrics, validity, what is still needed, and what the calls add up to."""
     say(
-        f"{found['experiment_id']} on {found['group']}: {found['status']}, "
-        f"epoch {found['epoch']}, generation {found['generation']}"
+        f"{found['experiment_id']} on {found['group']}: {found['status']}"
+        f"{_ended(found)}, epoch {found['epoch']}, generation {found['generation']}"
     )
+    if found["decision"] is not None:
+        show_verdict(found)
+    arms = found["arms"]
     say()
     show_table(("", *(f">{arm['arm']}" for arm in arms)), _rows(arms))
     if len(found["stages"]) > 1:
@@ -34,7 +37,11 @@ def show_results(found: dict[str, Any]) -> None:
         f"stored {checked['stored']:,}, quarantined {checked['quarantined']:,}, "
         f"lost {checked['lost']:,}: {checked['explanation']}"
     )
-    say(found["note"])
+
+
+def _ended(found: dict[str, Any]) -> str:
+    held = f", {found['held_arm']} serves all" if found["held_arm"] else ""
+    return f" ({found['outcome']}{held})" if found["outcome"] else ""
 
 
 def _rows(arms: list[dict[str, Any]]) -> list[tuple[str, ...]]:

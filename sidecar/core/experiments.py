@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from sidecar.core.assignment import BUCKETS, PRIMARY, basis_points
 from sidecar.core.errors import IllegalMove, Invalid
+from sidecar.core.plan import Plan
 from sidecar.core.routing import Owner, UnitSource
 
 
@@ -39,6 +40,19 @@ SHARE_TOLERANCE = 1e-6  # shares are typed by people: 0.333333 three times is me
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """What an ended experiment leaves in force until its group is edited in the YAML.
+
+    Args:
+        arm: The one that serves all.
+        yaml_hash: Of the group's configuration when the experiment ended.
+    """
+
+    arm: str
+    yaml_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """A comparison of arms within one group.
 
@@ -49,7 +63,10 @@ class Experiment:
         owner: `yaml` for the implicit experiment that weights alone make.
         epoch: Counts changes of the analysis plan, from 1.
         stage: Counts stretches of constant shares within the epoch, from 1; 0 in a draft.
+        plan: What it is analysed and moved by; frozen for each epoch. None for one that was
+            begun before there were plans.
         outcome: None until completed.
+        hold: None unless it ended with an answer that is still in force.
     """
 
     id: str
@@ -62,12 +79,14 @@ class Experiment:
     arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unit: UnitSource | None = None
     hypothesis: str | None = None
+    plan: Plan | None = None
     status: Status = Status.DRAFT
     outcome: Outcome | None = None
     epoch: int = 1
     stage: int = 0
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    hold: Hold | None = None
 
 
 def move(experiment: Experiment, to: Status, *, now: datetime) -> Experiment:
@@ -96,6 +115,68 @@ def move(experiment: Experiment, to: Status, *, now: datetime) -> Experiment:
     if to is Status.COMPLETED:
         return replace(experiment, status=to, outcome=Outcome.STOPPED, ended_at=now)
     return replace(experiment, status=to)
+
+
+def conclude(
+    experiment: Experiment, outcome: Outcome, hold: Hold, *, now: datetime
+) -> Experiment:
+    """End an experiment with an answer, which holds until its group is edited.
+
+    Raises:
+        IllegalMove: It has ended, or never began.
+    """
+    if experiment.status not in (Status.ACTIVE, Status.PAUSED):
+        msg = (
+            f"experiment {experiment.id!r} is {experiment.status}; "
+            f"only an active or paused one can be {outcome}"
+        )
+        raise IllegalMove(msg)
+    ended = move(experiment, Status.COMPLETED, now=now)
+    share_bp = {arm: BUCKETS if arm == hold.arm else 0 for arm in experiment.share_bp}
+    return replace(ended, outcome=outcome, hold=hold, share_bp=share_bp)
+
+
+def reopen(experiment: Experiment, share_bp: Mapping[str, int]) -> Experiment:
+    """Take an experiment up again whose end was overruled, in a new stage.
+
+    What it has shown so far stays in its numbers; who overruled an end knows better than
+    they do, so from then on the controller only watches.
+
+    Raises:
+        IllegalMove: It is a draft, or it ended without an answer or holds its group no
+            more: the group has gone on without it.
+    """
+    held = experiment.status is Status.COMPLETED and experiment.hold is not None
+    if not held and experiment.status not in (Status.ACTIVE, Status.PAUSED):
+        msg = (
+            f"experiment {experiment.id!r} is {experiment.status} and holds no group; "
+            "create a new one"
+        )
+        raise IllegalMove(msg)
+    return replace(
+        experiment,
+        status=Status.ACTIVE,
+        outcome=None,
+        ended_at=None,
+        hold=None,
+        share_bp=dict(share_bp),
+        stage=experiment.stage + 1,
+    )
+
+
+def with_plan(experiment: Experiment, plan: Plan) -> Experiment:
+    """Change the plan; in a started experiment that opens a new epoch.
+
+    Raises:
+        IllegalMove: The experiment has ended.
+    """
+    if experiment.status is Status.COMPLETED:
+        msg = f"experiment {experiment.id!r} has ended; its plan cannot change"
+        raise IllegalMove(msg)
+    if experiment.status is Status.DRAFT:
+        return replace(experiment, plan=plan)
+    stage = 1 if experiment.status is Status.ACTIVE else 0
+    return replace(experiment, plan=plan, epoch=experiment.epoch + 1, stage=stage)
 
 
 def with_shares(experiment: Experiment, share_bp: Mapping[str, int]) -> Experiment:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sidecar.core.experiments import Experiment, Outcome, Status
 from sidecar.core.model_list import implicit_id
+from sidecar.core.planning import plan_for
 from sidecar.core.routing import Group, Owner
 
 DEFAULT_PROJECT = "default"
@@ -91,6 +92,7 @@ def _begin(group: Group, now: datetime) -> Step:
         salt=implicit_id(group.name),
         share_bp=_shares(group),
         arms={arm.name: arm.deployments for arm in group.arms},
+        plan=plan_for(None, group, unit=None),
         created_at=now,
         started_at=now,
         owner=Owner.YAML,
@@ -118,6 +120,8 @@ def _end(experiment: Experiment | None, now: datetime) -> Step | None:
 def _continue(experiment: Experiment, group: Group, swapped: frozenset[str]) -> Step | None:
     """Keep an experiment in step with its group, or take it up again."""
     deployments = {d for arm in group.arms for d in arm.deployments}
+    plan = plan_for(None, group, unit=None)
+    other_plan = experiment.plan is not None and plan != experiment.plan
     other_arms = _arms(group) != _as_sets(experiment.arms)
     was_over = experiment.status is Status.COMPLETED
     current = replace(
@@ -127,9 +131,12 @@ def _continue(experiment: Experiment, group: Group, swapped: frozenset[str]) -> 
         ended_at=None,
         share_bp=_shares(group),
         arms={arm.name: arm.deployments for arm in group.arms},
+        plan=plan,
     )
-    if was_over or other_arms or swapped & deployments:
+    if was_over or other_arms or other_plan or swapped & deployments:
         reason = "the group is split again" if was_over else "the group's arms changed"
+        if other_plan and not other_arms:
+            reason = "what the group's answers are changed"
         after = replace(current, epoch=experiment.epoch + 1, stage=1)
         return Step(experiment, after, "epoch_opened", reason)
     same_shares = _shares(group) == dict(experiment.share_bp)

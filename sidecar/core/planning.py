@@ -1,15 +1,19 @@
-"""Which deployments become the arms of an experiment that somebody asks for?"""
+"""Which deployments become the arms of an experiment that somebody asks for, by which plan?"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sidecar.core.assignment import PRIMARY
+from sidecar.core.assignment import BUCKETS, PRIMARY
 from sidecar.core.catalogue import Catalogue, listed
 from sidecar.core.errors import Invalid
 from sidecar.core.keys import check_project
-from sidecar.core.routing import UnitSource
+from sidecar.core.plan import Plan
+from sidecar.core.plan_reading import plan_from
+from sidecar.core.ramp import shares_of
+from sidecar.core.routing import Group, Task, UnitSource
 
+_RAMP_FIELDS = ("ramp", "horizon", "min_duration_s")  # which are checked together
 _ARM = re.compile(r"[A-Za-z0-9_-]{1,40}")  # as in the YAML: it stands in headers
 
 
@@ -22,6 +26,7 @@ class Wish:
         shares: Probabilities by arm.
         arms: Names of deployments or models by arm; an arm left out has the deployments
             that the YAML gives it in the group.
+        plan: As typed; what it leaves out has its default. None for the default plan.
     """
 
     group: str | None
@@ -30,6 +35,7 @@ class Wish:
     unit: UnitSource | None
     hypothesis: str | None
     project_id: str
+    plan: Mapping[str, object] | None = None
 
 
 def check_wish(wish: Wish) -> Wish:
@@ -49,6 +55,66 @@ def check_wish(wish: Wish) -> Wish:
         msg = f"arms names {listed(extra)}, which have no share; shares names {shared}"
         raise Invalid(msg)
     return wish
+
+
+def plan_for(
+    document: Mapping[str, object] | None, group: Group, *, unit: UnitSource | None
+) -> Plan:
+    """Make the plan of an experiment on a group.
+
+    Args:
+        document: As typed, or None; it need not repeat what the group says.
+        group: With the experiment's arms in place.
+        unit: The only source of a unit that the experiment was asked for with.
+
+    Raises:
+        Invalid: It makes no sense, or contradicts the group.
+    """
+    known: dict[str, object] = {
+        "task": str(group.task),
+        "labels": list(group.labels),
+        "canaries": [arm.name for arm in group.arms if arm.name != PRIMARY],
+        "unit": None if unit is None else str(unit),
+    }
+    given = {} if document is None else dict(document)
+    for name, value in known.items():
+        if name in given and given[name] != value:
+            msg = f"plan.{name} is {given[name]!r}; expected {value!r}, as the group has it"
+            raise Invalid(msg)
+    if group.task is Task.OTHER:
+        # Nothing is known of what its answers are for; the first feedback may be approval.
+        given.setdefault("goal", {"metric": "approved"})
+    return plan_from({**given, **known})
+
+
+def first_step(document: Mapping[str, object] | None, arms: Iterable[str]) -> dict[str, float]:
+    """Give the shares of the first step of a plan's ramp.
+
+    Args:
+        arms: Those that were named; a single canary is called `canary` when none was.
+
+    Raises:
+        Invalid: The plan's ramp makes no sense.
+    """
+    given = {} if document is None else document
+    canaries = [arm for arm in arms if arm != PRIMARY]
+    known = {name: given[name] for name in _RAMP_FIELDS if name in given}
+    plan = plan_from({**known, **({"canaries": canaries} if canaries else {})})
+    share_bp = shares_of(plan, plan.ramp[0].share_bp)
+    return {arm: bp / BUCKETS for arm, bp in share_bp.items()}
+
+
+def with_slow(
+    document: Mapping[str, object] | None, usual_ms: float | None
+) -> Mapping[str, object]:
+    """Freeze what counts as slow, where the plan does not say: what the primary rarely takes.
+
+    Args:
+        usual_ms: The primary's 95th percentile so far; None when that is not known, and
+            latency is then shown, but guards nothing.
+    """
+    given = {} if document is None else dict(document)
+    return given if usual_ms is None or "slow_ms" in given else {**given, "slow_ms": usual_ms}
 
 
 def arms_for(catalogue: Catalogue, wish: Wish) -> tuple[str, dict[str, tuple[str, ...]]]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from sidecar.core.catalogue import Catalogue, copied, listed
 from sidecar.core.errors import Invalid
 from sidecar.core.experiments import Experiment, Status
+from sidecar.core.holding import as_held, held_group, standing_holds
 from sidecar.core.implicit import Step, follow_yaml, waiting_shares
 from sidecar.core.model_list import Entry, ModelList, compile_groups
 from sidecar.core.redaction import has_secret
@@ -25,7 +26,8 @@ class Sources:
     """All that a routing table is made of.
 
     Args:
-        experiments: The running ones, and every one that the YAML owns.
+        experiments: The running ones, those that hold their groups, and every one that the
+            YAML owns.
         keys: Callers by the SHA-256 (hex) of their key.
         before: The model behind each deployment id in the last published table; a
             deployment that now is another model opens a new epoch.
@@ -60,16 +62,20 @@ def draft_table(sources: Sources, *, now: datetime) -> Draft:
         Invalid: A running experiment uses a deployment that is no longer there.
     """
     catalogue, explicit = sources.catalogue, _running(sources.experiments)
+    holds = standing_holds(catalogue, sources.experiments, owned=explicit.keys())
+    owned = explicit.keys() | holds.held.keys()
     implicit = {e.group: e for e in sources.experiments if e.owner is Owner.YAML}
     yaml_groups = compile_groups(catalogue.routed)
     swapped = _swapped(catalogue, sources.before)
     steps = (
         *_new_epochs(explicit.values(), swapped),
-        *follow_yaml(yaml_groups, implicit, owned=explicit.keys(), swapped=swapped, now=now),
+        *holds.steps,
+        *follow_yaml(yaml_groups, implicit, owned=owned, swapped=swapped, now=now),
     )
     after = {e.id: e for e in sources.experiments} | {s.after.id: s.after for s in steps}
-    placed = place(catalogue, explicit.values())
+    placed = place(catalogue, (*explicit.values(), *map(as_held, holds.held.values())))
     groups = compile_groups(placed, after.values())
+    groups |= {name: held_group(groups[name], e) for name, e in holds.held.items()}
     table = RoutingTable(
         generation=0,
         hash="",

@@ -14,6 +14,8 @@ class RecordedCall:
         attempts: Failed tries: deployment, error class and status.
         request_hash: Hexadecimal; equal for equal requests.
         verdict_failure: Why a judge's call has no label; None for every other call.
+        audit_ppm: Chance of being drawn for the audit, in millionths; None when the call
+            could not be, for it has no readable answer or no plan.
         metadata: The client's own, with U+FFFD for what PostgreSQL cannot hold.
     """
 
@@ -54,6 +56,8 @@ class RecordedCall:
     ttft_ms: float | None
     status: int | None
     error_class: str | None
+    audit_ppm: int | None
+    is_drawn: bool
     metadata: Mapping[str, object]
 
 

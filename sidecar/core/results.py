@@ -1,6 +1,7 @@
-"""What can be told of an experiment without inference? Counts, shares, sums and percentiles.
+"""What do an experiment's calls add up to? Counts, shares, sums and percentiles.
 
-Every number is descriptive. What was not observed is None, never 0.
+Every number here is descriptive; `core.report` puts the inference beside them. What was not
+observed is None, never 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +10,13 @@ from datetime import datetime
 
 from sidecar.core.assignment import BUCKETS
 
-NOTE = (
-    "Descriptive only: calls are counted by the arm they were assigned to. No interval, "
-    "p-value or recommendation is given yet, and differences between arms may be chance."
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """Of a duration, in milliseconds, over the calls that have one; None when none has."""
+    """Of a duration, in milliseconds, over the calls that have one; None when none has.
+
+    Read off buckets that grow by 4 %: each is within 2 % of the exact one.
+    """
 
     p50: float | None = None
     p95: float | None = None
@@ -46,7 +45,8 @@ class Summary:
     """What was measured on some calls.
 
     Args:
-        units: Different units; a call without a unit of its own counts as one.
+        units: Different units within a stage; a call without a unit of its own counts as
+            one, and over all stages a unit counts once in each.
         sticky_units: Those of them that a later call can belong to as well.
         outcomes, labels, verdict_failures, served_by: Calls by outcome, verdict, reason of
             no verdict, and deployment.
@@ -137,28 +137,6 @@ class Reconciliation:
     undrained_bytes: int
     missing: int
     explanation: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """What an experiment has shown so far.
-
-    Args:
-        arms: Over all stages of the epoch, `primary` first.
-        generation: Of the routing table published last; None when none was.
-        inference: None: nothing is inferred yet.
-    """
-
-    experiment_id: str
-    group: str
-    status: str
-    epoch: int
-    arms: Sequence[ArmResult]
-    stages: Sequence[StageResult]
-    reconciliation: Reconciliation
-    generation: int | None
-    inference: None = None
-    note: str = NOTE
 
 
 def designed_share(

@@ -61,7 +61,9 @@ class Group:
         ranges: The arms' buckets, derived from the shares.
         experiment_id: None when there is one arm: recorded, not split.
         epoch, stage: Count from 1; 0 when there is no experiment.
-        paused: The experiment is paused: the primary serves all, nothing is analysed.
+        paused: The primary serves all and nothing is analysed, because the experiment is
+            paused or because an ended one holds the group.
+        held_by: The ended experiment whose answer is in force; None when none is.
         unit: The only source a unit may come from, or None for the order of precedence.
         labels: What a judge may answer; empty when the task is not `judge`.
     """
@@ -78,6 +80,7 @@ class Group:
     stage: int = 0
     paused: bool = False
     unit: UnitSource | None = None
+    held_by: str | None = None
 
     def arm(self, name: str) -> Arm | None:
         """Return the arm of that name, if the group has one."""

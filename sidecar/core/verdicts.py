@@ -6,10 +6,9 @@ with a name, and the raw answer is kept beside it.
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 DEFAULT_LABELS = ("relevant", "irrelevant", "maybe")
 MAX_REASONING_CHARS = 4_000  # a reasoning beyond this is an essay; the raw answer has it
@@ -24,8 +23,7 @@ class VerdictFailure(StrEnum):
     PROVIDER_ERROR = "provider_error"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A judge's answer, read.
 
     Args:
@@ -36,6 +34,8 @@ class Verdict:
     confidence: float | None
     reasoning: str | None
 
+
+_NUMBERS = (int, float)
 
 # A fence may stand alone or within prose; the JSON in the first one is meant.
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n?(.*?)```", re.DOTALL)
@@ -58,8 +58,16 @@ def parse_verdict(answer: str, labels: Sequence[str]) -> Verdict | VerdictFailur
         Verdict(label='maybe', confidence=0.4, reasoning=None)
     """
     document = _json_object(answer)
-    if document is None:
-        return VerdictFailure.INVALID_OUTPUT
+    return VerdictFailure.INVALID_OUTPUT if document is None else verdict_in(document, labels)
+
+
+def verdict_in(
+    document: Mapping[str, object], labels: Sequence[str]
+) -> Verdict | VerdictFailure:
+    """Read the verdict in a judge's JSON object, by the rules of `parse_verdict`.
+
+    Apart from it for those who read JSON faster than the standard library does.
+    """
     label = _label(document.get("label"), labels)
     confidence = document.get("confidence")
     if label is None or not (confidence is None or _is_probability(confidence)):
@@ -121,4 +129,4 @@ def _label(found: object, labels: Sequence[str]) -> str | None:
 
 def _is_probability(value: object) -> TypeGuard[float]:
     # bool is an int in Python, but `"confidence": true` is no confidence.
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool) and 0 <= value <= 1

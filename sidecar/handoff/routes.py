@@ -116,6 +116,7 @@ def _group_out(group: Group) -> dict[str, Any]:
         "stage": group.stage,
         "paused": group.paused,
         "unit": group.unit,
+        "held_by": group.held_by,
         "arms": [
             {"name": a.name, "share_bp": a.share_bp, "deployments": list(a.deployments)}
             for a in group.arms
@@ -140,6 +141,7 @@ def _group_in(name: str, found: Mapping[str, Any]) -> Group:
         stage=int(found["stage"]),
         paused=bool(found["paused"]),
         unit=None if found["unit"] is None else UnitSource(found["unit"]),
+        held_by=found.get("held_by"),  # a table published by the release before has none
     )
 
 

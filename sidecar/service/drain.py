@@ -5,13 +5,16 @@ that is killed anywhere leaves off where it can go on. Any number may drain one 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from sidecar.core.facts import Facts
+from sidecar.service import totals
+from sidecar.service.counting import Designs, facts_of
 from sidecar.service.lines import CHUNK_BYTES, BadLine, Batch, read_batch
 from sidecar.service.quarantine import put_aside
 from sidecar.service.storable import storable_row
@@ -51,7 +54,7 @@ class Draining:
     """What a drain works with.
 
     Args:
-        known: Shared by all that this process drains.
+        known, designs: Shared by all that this process drains.
         now: Tells the time, aware.
         chunk_bytes: About how much one transaction takes in.
     """
@@ -60,6 +63,7 @@ class Draining:
     volume: Volume
     now: Callable[[], datetime]
     known: KnownContents = field(default_factory=KnownContents)
+    designs: Designs = field(default_factory=Designs)
     chunk_bytes: int = CHUNK_BYTES
 
 
@@ -96,23 +100,38 @@ async def drain_segment(draining: Draining, segment: Path, start: int = 0) -> Po
         return Position(start, is_gone=True)
 
 
-async def store_batch(
-    tx: AsyncConnection, batch: Batch, parts: Mapping[bytes, bytes]
-) -> list[BadLine]:
-    """Store what a chunk holds, and count it.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a batch.
 
     Args:
-        parts: Those of the batch's contents that may not be stored yet.
-
-    Returns:
-        The batch's lines that become no row: its own bad ones, and those of rows that
-        PostgreSQL does not take.
+        bad: Lines that become no row: the batch's own bad ones, and those of rows that
+            PostgreSQL does not take.
+        before: What of the calls was counted already.
+        after: What they are now, the new ones too.
     """
-    if parts:
+
+    bad: Sequence[BadLine]
+    before: Sequence[Facts]
+    after: Sequence[Facts]
+
+
+async def store_batch(
+    tx: AsyncConnection, batch: Batch, draining: Draining, on_copy: Callable[[], None]
+) -> Stored:
+    """Store what a chunk holds, and count its lines.
+
+    Args:
+        on_copy: Called once, when PostgreSQL is about to be busy for a while.
+    """
+    if parts := draining.known.unknown(batch.parts):
         await contents.add(tx, parts)
     await ensure_partitions(tx, batch.months)
-    inserted = await calls.insert(tx, list(batch.rows.values()), storable_row)
-    await _enrich(tx, batch, untouched=len(batch.rows) - inserted.stored)
+    await draining.designs.learn(tx, batch.rows.values())
+    rows = [draining.designs.draw(row) for row in batch.rows.values()]
+    on_copy()
+    inserted = await calls.insert(tx, rows, storable_row)
+    before, after = await _enrich(tx, batch, untouched=len(rows) - len(inserted.stored))
     refused = [
         BadLine(f"PostgreSQL does not take it ({why})", batch.raw[str(row[0])])
         for row, why in inserted.refused
@@ -120,46 +139,36 @@ async def store_batch(
     bad = batch.bad + refused
     counts = {
         "lines": batch.lines,
-        "stored": inserted.stored,
+        "stored": len(inserted.stored),
         "repeated": batch.repeated + inserted.repeated,
         "enrichments": batch.enrichments,
         "quarantined": len(bad),
     }
     await counters.add(tx, counts)
-    return bad
+    return Stored(bad, before, [*facts_of(inserted.stored), *after])
 
 
-async def _enrich(tx: AsyncConnection, batch: Batch, *, untouched: int) -> None:
+async def _enrich(
+    tx: AsyncConnection, batch: Batch, *, untouched: int
+) -> tuple[Sequence[Facts], Sequence[Facts]]:
     """Apply the enrichments that are not in the rows yet, of this chunk and earlier ones.
 
     Args:
         untouched: How many of the batch's rows were not stored; were they there before,
             they do not have what the batch knows of them.
+
+    Returns:
+        The calls that changed: as they were, and as they are now.
     """
     late = {**batch.loose, **batch.extras} if untouched else batch.loose
     if late:
         await enrichments.keep(tx, late)
-    if late or await enrichments.any_kept(tx):
-        await enrichments.settle(tx, {*batch.rows, *late})
-
-
-async def _drain(draining: Draining, segment: Path, start: int) -> Position:
-    present_end = await _size(segment)
-    quarantined = 0
-    while True:
-        batch = await _read(draining, segment, start)
-        if batch.is_empty:
-            return Position(batch.start, quarantined=quarantined)
-        committed = await _commit(draining, segment, batch)
-        if committed is None:  # another drain is at it
-            return Position(batch.start, quarantined=quarantined)
-        start = committed.drained_bytes
-        quarantined += committed.quarantined
-        if committed.is_ours and batch.is_last:
-            await _finish(draining, segment)
-            return Position(start, is_gone=True, quarantined=quarantined)
-        if committed.is_ours and start >= present_end:
-            return Position(start, quarantined=quarantined)
+    if not late and not await enrichments.any_kept(tx):
+        return (), ()
+    due = await enrichments.due(tx, {*batch.rows, *late})
+    watched = await totals.watch(tx, due)
+    await enrichments.settle(tx, due)
+    return await totals.changed(tx, watched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,64 @@ class _Committed:
     drained_bytes: int
     is_ours: bool
     quarantined: int = 0
+
+
+async def _drain(draining: Draining, segment: Path, start: int) -> Position:
+    present_end = await _size(segment)
+    quarantined = 0
+    batch = await _read(draining, segment, start)
+    while not batch.is_empty:
+        committed, ahead = await _commit_and_read_ahead(draining, segment, batch, present_end)
+        if committed is None:  # another drain is at it
+            return Position(batch.start, quarantined=quarantined)
+        start = committed.drained_bytes
+        quarantined += committed.quarantined
+        if committed.is_ours and batch.is_last:
+            await _finish(draining, segment)
+            return Position(start, is_gone=True, quarantined=quarantined)
+        if committed.is_ours and start >= present_end:
+            return Position(start, quarantined=quarantined)
+        if ahead is None or ahead.start != start:  # another drain was here
+            ahead = await _read(draining, segment, start)
+        batch = ahead
+    return Position(batch.start, quarantined=quarantined)
+
+
+async def _commit_and_read_ahead(
+    draining: Draining, segment: Path, batch: Batch, present_end: int
+) -> tuple[_Committed | None, Batch | None]:
+    """Store a batch, and read the next one while PostgreSQL is at work.
+
+    Returns:
+        What `_commit` says, and the batch that follows if one is needed.
+    """
+    if batch.is_last or batch.end >= present_end:
+        return await _commit(draining, segment, batch, _nothing), None
+    # Not sooner: a thread that parses keeps all others waiting, and so would keep the
+    # server from getting its work.
+    is_copying: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def commit() -> _Committed | None:
+        try:
+            return await _commit(draining, segment, batch, lambda: is_copying.set_result(True))
+        finally:
+            if not is_copying.done():
+                is_copying.set_result(False)
+
+    async def read() -> Batch | None:
+        return await _read(draining, segment, batch.end) if await is_copying else None
+
+    # Both are at an end before either is judged.
+    committed, ahead = await asyncio.gather(commit(), read(), return_exceptions=True)
+    if isinstance(committed, BaseException):
+        raise committed
+    if isinstance(ahead, BaseException):
+        raise ahead
+    return committed, ahead
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 async def _size(segment: Path) -> int:
@@ -181,7 +248,9 @@ async def _read(draining: Draining, segment: Path, start: int) -> Batch:
     )
 
 
-async def _commit(draining: Draining, segment: Path, batch: Batch) -> _Committed | None:
+async def _commit(
+    draining: Draining, segment: Path, batch: Batch, on_copy: Callable[[], None]
+) -> _Committed | None:
     """Store a batch if the segment is drained exactly to its start; None if it is taken."""
     async with transaction(draining.engine) as tx:
         drained = await journal_segments.claim(tx, segment.name)
@@ -192,11 +261,12 @@ async def _commit(draining: Draining, segment: Path, batch: Batch) -> _Committed
         drained = drained if drained <= await _size(segment) else 0
         if drained != batch.start:
             return _Committed(drained, is_ours=False)
-        bad = await store_batch(tx, batch, draining.known.unknown(batch.parts))
-        if bad:
+        stored = await store_batch(tx, batch, draining, on_copy)
+        if bad := stored.bad:
             quarantine = draining.volume.quarantine
             await asyncio.to_thread(put_aside, quarantine, segment.name, batch.start, bad)
         await journal_segments.advance(tx, segment.name, batch.end)
+        await totals.apply(tx, stored.before, stored.after)
     draining.known.learn(batch.parts)
     return _Committed(batch.end, is_ours=True, quarantined=len(bad))
 

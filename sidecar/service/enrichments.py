@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sidecar.service.totals import recounting
 from sidecar.store import counters, enrichments
 from sidecar.store.database import transaction
 
@@ -20,6 +21,8 @@ async def settle_late(engine: AsyncEngine, now: datetime) -> None:
     async with transaction(engine) as tx:
         if not await enrichments.any_kept(tx):
             return
-        await enrichments.settle(tx)
         forgotten = await enrichments.forget(tx, before=now - GIVE_UP_AFTER)
         await counters.add(tx, {"enrichments_forgotten": forgotten})
+        due = await enrichments.due(tx)
+        async with recounting(tx, due):  # last, for it keeps other drains waiting
+            await enrichments.settle(tx, due)

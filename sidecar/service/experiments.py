@@ -1,7 +1,7 @@
 """What may be done with experiments? Each use case is one function and one transaction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,16 +12,19 @@ from sidecar.core.experiments import (
     Status,
     move,
     shares_to_bp,
+    with_plan,
     with_shares,
 )
-from sidecar.core.planning import Wish, arms_for, check_wish
+from sidecar.core.planning import Wish, arms_for, check_wish, plan_for, with_slow
 from sidecar.core.publishing import check_experiment
+from sidecar.core.readings import State
 from sidecar.core.routing import Owner
 from sidecar.service import routes
 from sidecar.service.stretches import save_change
 from sidecar.service.views import ExperimentView, view
-from sidecar.store import events, experiments, stages
+from sidecar.store import decisions, events, experiments, stages
 from sidecar.store.events import By, Event
+from sidecar.store.latencies import usual_p95_ms
 
 
 class Stale(Conflict):
@@ -78,7 +81,10 @@ async def create(
         hypothesis=wish.hypothesis,
         created_at=by.now,
     )
-    check_experiment(catalogue, experiment)
+    placed = check_experiment(catalogue, experiment)
+    slow_ms = await usual_p95_ms(tx, group)
+    plan = plan_for(with_slow(wish.plan, slow_ms), placed, unit=wish.unit)
+    experiment = replace(experiment, plan=plan)
     return view(await save_change(tx, None, experiment, "created", by))
 
 
@@ -117,7 +123,7 @@ async def start(tx: AsyncConnection, asked: Asked) -> ExperimentView:
         Conflict: Another experiment owns the group, or this is no draft.
         Invalid: A deployment it was planned with is gone.
     """
-    experiment = await _for_change(tx, asked)
+    experiment = await for_change(tx, asked)
     if experiment.status is Status.PAUSED:
         msg = f"experiment {experiment.id!r} is paused; resume it"
         raise IllegalMove(msg)
@@ -148,7 +154,7 @@ async def resume(tx: AsyncConnection, asked: Asked) -> ExperimentView:
     Raises:
         IllegalMove: It is not paused.
     """
-    experiment = await _for_change(tx, asked)
+    experiment = await for_change(tx, asked)
     if experiment.status is Status.DRAFT:
         msg = f"experiment {experiment.id!r} is a draft; start it"
         raise IllegalMove(msg)
@@ -173,8 +179,10 @@ async def set_shares(
     Raises:
         Invalid: The shares do not sum to 1, or do not name the experiment's arms.
         IllegalMove: It has ended.
+        Conflict: It was promoted, and would be again at the next look.
     """
-    experiment = await _for_change(tx, asked)
+    experiment = await for_change(tx, asked)
+    await _check_open(tx, experiment)
     share_bp = shares_to_bp(shares)
     if set(share_bp) != set(experiment.share_bp):
         msg = (
@@ -186,6 +194,27 @@ async def set_shares(
         return await get(tx, asked.experiment_id, project_id=asked.project_id)
     after = with_shares(experiment, share_bp)
     return view(await save_change(tx, experiment, after, "shares_set", asked.by))
+
+
+async def set_plan(
+    tx: AsyncConnection, asked: Asked, document: Mapping[str, object]
+) -> ExperimentView:
+    """Change the plan; in a started experiment that opens a new epoch, the old one stays.
+
+    Args:
+        document: The whole plan; what it leaves out has its default, not its present value.
+
+    Raises:
+        Invalid: It makes no sense, or contradicts the group.
+        IllegalMove: The experiment has ended.
+    """
+    experiment = await for_change(tx, asked)
+    placed = check_experiment(await routes.catalogue(tx), experiment)
+    plan = plan_for(document, placed, unit=experiment.unit)
+    if plan == experiment.plan and experiment.status is not Status.COMPLETED:
+        return await get(tx, asked.experiment_id, project_id=asked.project_id)
+    after = with_plan(experiment, plan)
+    return view(await save_change(tx, experiment, after, "plan_set", asked.by))
 
 
 async def audit(
@@ -205,14 +234,25 @@ async def audit(
     return await events.page(tx, f"experiment:{experiment_id}", before=before, limit=limit)
 
 
+async def _check_open(tx: AsyncConnection, experiment: Experiment) -> None:
+    """Refuse to work against a decision that was carried out and is in force."""
+    found = await decisions.in_force(tx, experiment.id, experiment.epoch)
+    if any(each.state == State.PROMOTE and each.action for each in found):
+        msg = (
+            f"experiment {experiment.id!r} was promoted, and its canary keeps its share; "
+            "undo the promotion, or roll it back"
+        )
+        raise Conflict(msg)
+
+
 async def _move(tx: AsyncConnection, asked: Asked, to: Status, action: str) -> ExperimentView:
-    experiment = await _for_change(tx, asked)
+    experiment = await for_change(tx, asked)
     after = move(experiment, to, now=asked.by.now)
     return view(await save_change(tx, experiment, after, action, asked.by))
 
 
-async def _for_change(tx: AsyncConnection, asked: Asked) -> Experiment:
-    """Fetch an experiment that people may change, and keep others from changing it.
+async def for_change(tx: AsyncConnection, asked: Asked) -> Experiment:
+    """Take the turn, and fetch an experiment that people may change, for nobody else to.
 
     Raises:
         NotFound: There is none of that id, or it is another project's.

@@ -2,43 +2,22 @@
 
 Works on a chunk at a time, in a thread of its own and without the database: whatever can be
 decided about a line is decided here, so that the transaction that follows is short.
-
-A call goes from the line's JSON object straight to its row. Making a `CallRecord` on the way
-would take as long as all the rest; the types of its fields are checked by the columns.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
-from sidecar.core.calls import (
-    FORM,
-    Answer,
-    Attempt,
-    CallRecord,
-    Enrichment,
-    Outcome,
-    read_line,
-)
-from sidecar.core.contents import split
+from sidecar.core.calls import Enrichment, read_line
+from sidecar.core.contents import Seen, split
 from sidecar.core.errors import Invalid
-from sidecar.core.routing import Task
-from sidecar.core.verdicts import Verdict, VerdictFailure, failure_of, parse_verdict
 from sidecar.handoff.journal import read_chunk
-from sidecar.service.documents import (
-    Encode,
-    decode,
-    encode,
-)
+from sidecar.service.call_lines import CallLine, Document, judge, read_call, row_of
+from sidecar.service.documents import Encode, encode
 from sidecar.service.storable import is_count, is_finite, storable_row
-from sidecar.store.calls import COLUMNS, Row
+from sidecar.store.calls import Row
 from sidecar.store.enrichments import Extra, enriched, merged
-
-Document = dict[str, Any]
 
 CHUNK_BYTES = 4 * 1024 * 1024  # some 2,000 calls: enough for COPY to be at full speed
 MAX_LINE_BYTES = 64 * 1024 * 1024  # three times the largest body that is sent in earnest
@@ -48,28 +27,9 @@ NEWEST = timedelta(days=2)
 _CALL_ID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_REFUSALS = frozenset({"content_filter", "refusal"})  # as OpenAI and as Anthropic say it
-_OUTCOMES = frozenset(Outcome)
-_BROKEN = (Outcome.FAILED, Outcome.INCOMPLETE)
-# Fewer are fine: a proxy that is a version behind does not know the newest.
-_ANSWER = {field_.name for field_ in fields(Answer)}
 
 # A line that nobody of ours wrote must not stop those behind it, whatever is in it.
 _MISREAD = (TypeError, ValueError, AttributeError, KeyError, ArithmeticError, RecursionError)
-
-
-def _columns(first: str, last: str) -> Callable[[Document], tuple[object, ...]]:
-    """Pick the values of neighbouring columns out of a line, which has them as they are."""
-    names = COLUMNS[COLUMNS.index(first) : COLUMNS.index(last) + 1]
-    keys = ["group" if name == "group_name" else name for name in names]
-    if unknown := set(keys) - {field_.name for field_ in fields(CallRecord)}:
-        msg = f"a call's record has no {sorted(unknown)}, of which calls has columns"
-        raise RuntimeError(msg)
-    return itemgetter(*keys)
-
-
-_before_attempts = _columns("project_id", "outcome")
-_after_verdict = _columns("finish_reason", "error_class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +49,7 @@ class Batch:
         is_last: The segment is complete and ends here.
         rows: New rows by call id.
         raw: The line of each row.
-        parts: Contents of the rows' requests by hash.
+        parts: Contents of the rows' requests by hash. `seen`: prompts among them.
         extras: Enrichments of calls in `rows`, already merged into them.
         loose: Enrichments of other calls.
         year_months: Of the rows.
@@ -103,6 +63,7 @@ class Batch:
     rows: dict[str, Row] = field(default_factory=dict)
     raw: dict[str, bytes] = field(default_factory=dict)
     parts: dict[bytes, bytes] = field(default_factory=dict)
+    seen: Seen = field(default_factory=dict)
     extras: dict[str, Extra] = field(default_factory=dict)
     loose: dict[str, Extra] = field(default_factory=dict)
     bad: list[BadLine] = field(default_factory=list)
@@ -158,23 +119,30 @@ def _take(batch: Batch, line: bytes, now: datetime) -> None:
     if len(line) > MAX_LINE_BYTES:
         msg = f"the line has {len(line)} bytes; at most {MAX_LINE_BYTES} are stored"
         raise Invalid(msg)
-    document, exact = decode(line)
-    if not isinstance(document, dict):
-        msg = f"the line is a JSON {type(document).__name__}, expected an object"
-        raise Invalid(msg)
-    if document.get("kind") != "call" or document.get("form") != FORM:
-        _take_enrichment(batch, document, now)
-        return
-    call_id = document["call_id"]
+    call, exact = read_call(line)
+    if isinstance(call, CallLine):
+        _take_call(batch, call, line, exact, now)
+    else:
+        _take_enrichment(batch, call, now)
+
+
+def _take_call(batch: Batch, call: CallLine, line: bytes, exact: Encode, now: datetime) -> None:
+    """Make a row of a call, and of its request a skeleton and parts.
+
+    Raises:
+        Invalid: It is no call of ours, or of an absurd time.
+    """
+    call_id = call.call_id
     started_at = _moment_of(call_id, now)
     if call_id in batch.rows:
         batch.repeated += 1
         return
-    row, parts = _row(document, started_at, exact)
+    stored = split(call.request, exact, batch.seen)
+    row = row_of(call, started_at, stored, judge(call), exact)
     # Here can be a NaN, which a float column would take, and no sum would survive.
     batch.rows[call_id] = row if exact is encode else storable_row(row)
     batch.raw[call_id] = line
-    batch.parts.update(parts)
+    batch.parts.update(stored.parts)
     batch.year_months.add((started_at.year, started_at.month))
 
 
@@ -213,60 +181,3 @@ def _moment_of(call_id: str, now: datetime) -> datetime:
         msg = f"the call began at {started_at.isoformat()}, which cannot be"
         raise Invalid(msg)
     return started_at
-
-
-def _row(
-    document: Document, started_at: datetime, exact: Encode
-) -> tuple[Row, dict[bytes, bytes]]:
-    """Give a call's line as a row of `calls`, in the table's order, and its request's parts.
-
-    Raises:
-        Invalid: A part of the line has not the form that `CallRecord` gives it.
-    """
-    answer, attempts, request = document["answer"], document["attempts"], document["request"]
-    if not isinstance(request, dict) or not answer.keys() <= _ANSWER:
-        msg = "the line's request or answer is none"
-        raise Invalid(msg)
-    if document["outcome"] not in _OUTCOMES or not isinstance(document["metadata"], dict):
-        msg = "the line's outcome is unknown, or its metadata no object"
-        raise Invalid(msg)
-    for attempt in attempts:
-        Attempt(**attempt)
-    stored = split(request, exact)
-    row = (
-        document["call_id"],
-        started_at,
-        *_before_attempts(document),
-        exact(attempts).decode(),
-        stored.skeleton,
-        stored.digest,
-        exact(answer),
-        *_verdict(document),
-        *_after_verdict(document),
-        exact(document["metadata"]).decode(),
-    )
-    return row, stored.parts
-
-
-def _verdict(
-    document: Document,
-) -> tuple[str | None, float | None, str | None, VerdictFailure | None]:
-    """Read the verdict: label, confidence and reasoning, or why there is none."""
-    if document["task"] != Task.JUDGE:
-        return None, None, None, None
-    found = _read_verdict(document)
-    if isinstance(found, Verdict):
-        return found.label, found.confidence, found.reasoning, None
-    return None, None, None, found
-
-
-def _read_verdict(document: Document) -> Verdict | VerdictFailure:
-    answer = document["answer"]
-    if document["outcome"] in _BROKEN:
-        return failure_of(status=document["status"], error_class=document["error_class"])
-    if answer.get("refusal") or document["finish_reason"] in _REFUSALS:
-        return VerdictFailure.REFUSED
-    said = answer.get("text")
-    if said is None:
-        return VerdictFailure.INVALID_OUTPUT
-    return parse_verdict(said, document["labels"])

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sidecar.core.assignment import BUCKETS
 from sidecar.core.experiments import Outcome, Status
+from sidecar.core.plan import plan_hash, to_document
 from sidecar.core.routing import Owner, UnitSource
 from sidecar.store.experiments import Stored
 from sidecar.store.stages import Stage
@@ -29,6 +31,8 @@ class ExperimentView:
     Args:
         shares: Probabilities by arm, `primary` first.
         arms: Deployment ids by arm.
+        plan: Complete, with every default; None for one begun before there were plans.
+        held_arm: The arm that its end left in force; None when it left none, or no more.
         version: Counts its changes.
         stages: Filled when one experiment is asked for, not in lists.
     """
@@ -44,6 +48,9 @@ class ExperimentView:
     unit: UnitSource | None
     hypothesis: str | None
     salt: str
+    plan: Mapping[str, Any] | None
+    plan_hash: str | None
+    held_arm: str | None
     epoch: int
     stage: int
     created_at: datetime
@@ -68,6 +75,9 @@ def view(stored: Stored, found: Sequence[Stage] = ()) -> ExperimentView:
         unit=experiment.unit,
         hypothesis=experiment.hypothesis,
         salt=experiment.salt,
+        plan=None if experiment.plan is None else to_document(experiment.plan),
+        plan_hash=None if experiment.plan is None else plan_hash(experiment.plan),
+        held_arm=None if experiment.hold is None else experiment.hold.arm,
         epoch=experiment.epoch,
         stage=experiment.stage,
         created_at=experiment.created_at,

@@ -32,7 +32,8 @@ _UNSTORABLE = (
     OverflowError,
 )
 _TEXTS = ("request", "answer")
-_LISTED = [column for column in calls.columns if column.name not in _TEXTS]
+_UNTOLD = (*_TEXTS, "ll", "ttft_ll")  # the logarithms are for sums
+_LISTED = [column for column in calls.columns if column.name not in _UNTOLD]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,12 @@ class Inserted:
     """What became of some rows.
 
     Args:
-        repeated: Their call ids were there already.
+        stored: The rows that were new.
+        repeated: How many call ids were there already.
         refused: Rows that PostgreSQL will not take, each with the class of its error.
     """
 
-    stored: int = 0
+    stored: tuple[Row, ...] = ()
     repeated: int = 0
     refused: tuple[tuple[Row, str], ...] = ()
 
@@ -149,26 +151,29 @@ async def _copy(tx: AsyncConnection, rows: Sequence[Row]) -> Inserted:
     try:
         async with tx.begin_nested():
             await _copy_into(tx, "calls", rows)
-        return Inserted(stored=len(rows))
+        return Inserted(stored=tuple(rows))
     except asyncpg.UniqueViolationError:
         async with tx.begin_nested():
             stored = await _copy_new(tx, rows)
-        return Inserted(stored=stored, repeated=len(rows) - stored)
+        return Inserted(stored=stored, repeated=len(rows) - len(stored))
 
 
-async def _copy_new(tx: AsyncConnection, rows: Sequence[Row]) -> int:
-    """Store the rows that are not there yet; returns how many these were."""
-    await tx.execute(text("CREATE TEMPORARY TABLE arriving (LIKE calls) ON COMMIT DROP"))
+async def _copy_new(tx: AsyncConnection, rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Store the rows that are not there yet; returns these."""
+    # With the defaults, for `calls` may have columns that are not copied.
+    create = "CREATE TEMPORARY TABLE arriving (LIKE calls INCLUDING DEFAULTS) ON COMMIT DROP"
+    await tx.execute(text(create))
     await _copy_into(tx, "arriving", rows)
     names = ", ".join(COLUMNS)
     done = await tx.execute(
         text(
             f"INSERT INTO calls ({names}) SELECT {names} FROM arriving "  # noqa: S608
-            "ON CONFLICT DO NOTHING"
+            "ON CONFLICT DO NOTHING RETURNING call_id"
         )
     )
+    new = set(done.scalars())
     await tx.execute(text("DROP TABLE arriving"))
-    return done.rowcount
+    return tuple(row for row in rows if row[0] in new)
 
 
 async def _copy_into(tx: AsyncConnection, table: str, rows: Sequence[Row]) -> None:
@@ -181,7 +186,7 @@ async def _copy_into(tx: AsyncConnection, table: str, rows: Sequence[Row]) -> No
 
 
 def _values(found: RowMapping) -> dict[str, Any]:
-    values: dict[str, Any] = {name: found[name] for name in COLUMNS if name not in _TEXTS}
+    values: dict[str, Any] = {name: found[name] for name in COLUMNS if name not in _UNTOLD}
     values["group"] = values.pop("group_name")
     values["request_hash"] = values["request_hash"].hex()
     return values

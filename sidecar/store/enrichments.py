@@ -67,18 +67,33 @@ async def any_kept(tx: AsyncConnection) -> bool:
     return bool(found.scalar_one())
 
 
-async def settle(tx: AsyncConnection, call_ids: Collection[str] | None = None) -> None:
-    """Apply the kept enrichments whose calls are stored.
+async def due(tx: AsyncConnection, call_ids: Collection[str] | None = None) -> list[str]:
+    """Name the stored calls of which an enrichment is kept.
 
     Args:
-        call_ids: Only those of these calls; None for all.
+        call_ids: Only of these; None for all.
     """
-    only = "" if call_ids is None else "AND kept.call_id = ANY(:call_ids)"
+    only = "" if call_ids is None else "WHERE call_id = ANY(:call_ids)"
     statement = text(
         f"""
+        SELECT call_id FROM pending_enrichments AS kept JOIN calls USING (call_id, started_at)
+        {only} ORDER BY call_id FOR UPDATE OF kept
+        """  # noqa: S608 - `only` is one of the two strings above
+    )
+    found = await tx.execute(
+        statement, {} if call_ids is None else {"call_ids": list(call_ids)}
+    )
+    return list(found.scalars())
+
+
+async def settle(tx: AsyncConnection, call_ids: Collection[str]) -> None:
+    """Apply the kept enrichments of some calls that are stored."""
+    statement = text(
+        """
         WITH due AS (
             DELETE FROM pending_enrichments AS kept USING calls
-            WHERE calls.call_id = kept.call_id AND calls.started_at = kept.started_at {only}
+            WHERE calls.call_id = kept.call_id AND calls.started_at = kept.started_at
+                AND kept.call_id = ANY(:call_ids)
             RETURNING kept.*
         )
         UPDATE calls SET
@@ -87,9 +102,9 @@ async def settle(tx: AsyncConnection, call_ids: Collection[str] | None = None) -
             cached_tokens = coalesce(calls.cached_tokens, due.cached_tokens),
             cost_usd = coalesce(calls.cost_usd, due.cost_usd)
         FROM due WHERE calls.call_id = due.call_id AND calls.started_at = due.started_at
-        """  # noqa: S608 - `only` is one of the two strings above
+        """
     )
-    await tx.execute(statement, {} if call_ids is None else {"call_ids": list(call_ids)})
+    await tx.execute(statement, {"call_ids": list(call_ids)})
 
 
 async def forget(tx: AsyncConnection, *, before: datetime) -> int:

@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.assignment import PRIMARY
 from sidecar.core.errors import NotFound
-from sidecar.core.experiments import Experiment, Outcome, Status
+from sidecar.core.experiments import Experiment, Hold, Outcome, Status
+from sidecar.core.plan import to_document
+from sidecar.core.plan_reading import plan_from
 from sidecar.core.routing import Owner, UnitSource
 from sidecar.store.tables import experiments
 
@@ -68,10 +70,14 @@ async def get(
 
 
 async def of_yaml_or_running(tx: AsyncConnection) -> list[Experiment]:
-    """List what routing depends on: the running experiments, and every one of the YAML."""
+    """List what routing depends on: what runs, what holds, and every one of the YAML."""
     statement = (
         select(experiments)
-        .where(experiments.c.status.in_(_RUNNING) | (experiments.c.owner == Owner.YAML.value))
+        .where(
+            experiments.c.status.in_(_RUNNING)
+            | (experiments.c.owner == Owner.YAML.value)
+            | experiments.c.held_arm.is_not(None)
+        )
         .order_by(experiments.c.created_at, experiments.c.id)
     )
     rows = await tx.execute(statement)
@@ -128,6 +134,7 @@ def _values(experiment: Experiment) -> dict[str, Any]:
         "share_bp": dict(experiment.share_bp),
         "unit": None if experiment.unit is None else experiment.unit.value,
         "hypothesis": experiment.hypothesis,
+        "plan": None if experiment.plan is None else to_document(experiment.plan),
         "status": experiment.status.value,
         "outcome": None if experiment.outcome is None else experiment.outcome.value,
         "epoch": experiment.epoch,
@@ -135,6 +142,8 @@ def _values(experiment: Experiment) -> dict[str, Any]:
         "created_at": experiment.created_at,
         "started_at": experiment.started_at,
         "ended_at": experiment.ended_at,
+        "held_arm": None if experiment.hold is None else experiment.hold.arm,
+        "held_yaml_hash": None if experiment.hold is None else experiment.hold.yaml_hash,
     }
 
 
@@ -150,12 +159,16 @@ def _stored(found: RowMapping) -> Stored:
         arms={arm: tuple(ids) for arm, ids in in_order(found["arms"]).items()},
         unit=None if found["unit"] is None else UnitSource(found["unit"]),
         hypothesis=found["hypothesis"],
+        plan=None if found["plan"] is None else plan_from(found["plan"]),
         status=Status(found["status"]),
         outcome=None if found["outcome"] is None else Outcome(found["outcome"]),
         epoch=found["epoch"],
         stage=found["stage"],
         started_at=found["started_at"],
         ended_at=found["ended_at"],
+        hold=None
+        if found["held_arm"] is None
+        else Hold(found["held_arm"], found["held_yaml_hash"]),
     )
     return Stored(experiment, found["version"])
 

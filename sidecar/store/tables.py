@@ -81,7 +81,15 @@ calls = Table(
     Column("status", SmallInteger),
     Column("error_class", Text),
     Column("metadata", JSONB, nullable=False),
-    Index(None, "experiment_id", "epoch", "stage", "assigned_arm"),
+    # Logarithms of latency and time to first token, in millionths: computed once, for two
+    # ways of computing them may differ in the last digit.
+    Column("ll", Integer, nullable=False),
+    Column("ttft_ll", Integer),
+    Column("audit_ppm", Integer),  # chance to be drawn for the audit; null: could not be
+    Column("is_drawn", Boolean, nullable=False, server_default=text("false")),
+    # With the call id, so that an arm's newest calls within a stage are found at once.
+    Index(None, "experiment_id", "epoch", "stage", "assigned_arm", "call_id"),
+    Index("ix_calls_drawn", "experiment_id", "call_id", postgresql_where=text("is_drawn")),
     Index(None, "project_id", "call_id"),  # ids sort by time, so this pages a project
     postgresql_partition_by="RANGE (started_at)",
 )
@@ -139,6 +147,7 @@ experiments = Table(
     Column("share_bp", JSONB, nullable=False),
     Column("unit", Text),
     Column("hypothesis", Text),
+    Column("plan", JSONB),  # of the present epoch; null: begun before there were plans
     Column("status", Text, nullable=False),
     Column("outcome", Text),
     Column("epoch", Integer, nullable=False),
@@ -147,6 +156,8 @@ experiments = Table(
     Column("created_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("ended_at", Moment),
+    Column("held_arm", Text),  # what an end left in force, until the YAML's group is edited
+    Column("held_yaml_hash", Text),
     CheckConstraint("status in ('draft','active','paused','completed')", name="status"),
     CheckConstraint("(status = 'completed') = (outcome is not null)", name="outcome"),
     # One experiment owns a group; the YAML's own steps aside while it does.

@@ -1,6 +1,9 @@
-"""A volume with a journal, as a proxy's workers leave it, and what the drain makes of it."""
+"""What these tests stand on: a journal's volume, a home of its own, a laboratory.
 
-from collections.abc import Callable, Sequence
+The volume is as a proxy's workers leave it, with what the drain makes of it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +18,14 @@ from sidecar.handoff.journal import Journal
 from sidecar.service.drain import Draining
 from sidecar.service.volume import Volume
 from sidecar.store.database import transaction
+from sidecar.up.home import Home
+from sidecar.up.postgres import EmbeddedPostgres
+from sidecar.worker.control import Controller
+from tests.apis import Sidecar, sidecar
+from tests.configurations import judge
+from tests.controlled import Clock
+from tests.embedded import common_ground
+from tests.laboratories import Running, laboratory
 from tests.records import judge_record
 
 
@@ -88,3 +99,59 @@ def counts(rows: Callable[..., Any]) -> Callable[..., Any]:
         return dict(await rows("SELECT name, value FROM counters WHERE value <> 0"))
 
     return read
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A time that tests move, a little after all that they store."""
+    return Clock()
+
+
+@pytest.fixture
+async def judges(database_url: str, tmp_path: Path) -> AsyncIterator[Sidecar]:
+    """A sidecar with a judge of two arms."""
+    async with sidecar(database_url, tmp_path, judge()) as found:
+        yield found
+
+
+@pytest.fixture
+def controller(engine: AsyncEngine, clock: Clock, judges: Sidecar) -> Controller:
+    """A controller that looks when it is told to."""
+    return Controller(
+        engine, clock=clock, publish=judges.app.state.context.publisher.publish_now
+    )
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    """A directory that the embedded server's account may pass through."""
+    with common_ground() as path:
+        yield path
+
+
+@pytest.fixture
+def home(ground: Path) -> Home:
+    """A home nobody has used yet."""
+    return Home(ground / "home")
+
+
+@pytest.fixture
+def embedded(home: Home, ground: Path) -> Iterator[EmbeddedPostgres]:
+    """The home's server, not started; stopped in the end."""
+    server = EmbeddedPostgres(home, shelter=ground / "shelter")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def running_lab() -> Iterator[Running]:
+    """One laboratory for the session: its classifier takes seconds to train."""
+    with laboratory() as one:
+        yield one
+
+
+@pytest.fixture
+def lab(running_lab: Running) -> Running:
+    """The laboratory, as it was when it started."""
+    running_lab.controls.post("/lab/reset").raise_for_status()
+    return running_lab

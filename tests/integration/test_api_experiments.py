@@ -255,9 +255,15 @@ async def test_a_cursor_that_is_none_is_refused(api: Sidecar, cursor: str) -> No
     assert answer.status_code == 422
 
 
-async def test_results_say_that_nothing_is_inferred(api: Sidecar) -> None:
+async def test_results_without_a_call_decide_nothing_and_say_what_is_missing(
+    api: Sidecar,
+) -> None:
     found = (await api.admin.get("/v1/experiments/yaml-judge/results")).json()
-    assert found["inference"] is None
+    assert found["decision"]["state"] == "keep_collecting"
+    assert "insufficient_data" in found["decision"]["reasons"]
+    goal = found["metrics"][0]
+    assert (goal["role"], goal["estimate"], goal["interval"]) == ("goal", None, None)
+    assert goal["gate"]["open"] is False
     assert [arm["arm"] for arm in found["arms"]] == ["primary", "canary"]
     missing = await api.admin.get("/v1/experiments/exp-none/results")
     assert missing.status_code == 404

@@ -158,3 +158,20 @@ async def test_a_row_that_postgresql_refuses_is_put_aside_and_the_others_stored(
     assert calls[17].call_id in entry["line"]
     assert "ProgramLimitExceeded" in entry["reason"]
     assert await counts() == {"lines": 30, "stored": 29, "quarantined": 1}
+
+
+async def test_what_was_read_ahead_of_a_failure_is_stored_once_later(
+    draining: Draining, volume: Volume, write: Write, record: Make, rows: Rows, counts: Counts
+) -> None:
+    by_chunks = replace(draining, chunk_bytes=6_000)
+    calls = [record(f"u-{n}") for n in range(30)]
+    segment = write([*calls[:15], b"no line of ours", *calls[15:]])
+    volume.quarantine.write_text("a file where the directory should be")
+    with pytest.raises(Unavailable, match="quarantine"):
+        await drain_segment(by_chunks, segment)
+    ((stored, _),) = await rows(COUNT)
+    assert 0 < stored < 15  # the chunks before the bad line
+    volume.quarantine.unlink()
+    assert (await drain_segment(by_chunks, segment)).is_gone
+    assert await rows(COUNT) == [(30, 30)]
+    assert await counts() == {"lines": 31, "stored": 30, "quarantined": 1}

@@ -11,7 +11,8 @@ from sqlalchemy import insert
 from sidecar.core.assignment import PRIMARY
 from sidecar.core.calls import Answer, CallRecord, Outcome
 from sidecar.core.errors import NotFound
-from sidecar.core.results import NOTE, ArmResult, Percentiles, Results
+from sidecar.core.report import Results
+from sidecar.core.results import ArmResult, Percentiles
 from sidecar.service.drain import Draining, drain_segment
 from sidecar.service.results import results
 from sidecar.service.volume import Volume
@@ -46,7 +47,8 @@ async def experiment(draining: Draining, now: datetime) -> None:
 
 async def ask(draining: Draining, volume: Volume, **values: Any) -> Results:
     async with transaction(draining.engine) as tx:
-        return await results(tx, EXPERIMENT, handoff=volume.root, **values)
+        now = draining.now()
+        return await results(tx, EXPERIMENT, handoff=volume.root, now=now, **values)
 
 
 def arm(arms: Any, name: str) -> ArmResult:
@@ -61,7 +63,8 @@ async def test_an_experiment_without_calls_has_every_arm_with_zeros_and_nulls(
 ) -> None:
     found = await ask(draining, volume)
     assert (found.experiment_id, found.group, found.status) == (EXPERIMENT, "judge", "active")
-    assert (found.inference, found.note, found.generation) == (None, NOTE, None)
+    # It was begun before there were plans.
+    assert (found.decision, found.plan_hash, found.generation) == (None, None, None)
     assert [result.arm for result in found.arms] == [PRIMARY, "canary", "idle"]
     assert [stage.stage for stage in found.stages] == [1, 2]
     for result in (*found.arms, *(result for stage in found.stages for result in stage.arms)):
@@ -117,19 +120,20 @@ async def test_calls_are_summed_up_by_arm_and_by_stage(
     await drain_segment(draining, write(calls))
     found = await ask(draining, volume)
     primary = arm(found.arms, PRIMARY)
-    assert (primary.calls, primary.units, primary.sticky_units) == (4, 3, 2)
+    assert (primary.calls, primary.units, primary.sticky_units) == (4, 4, 3)
     assert primary.outcomes == {"served": 4}
     assert primary.labels == {"relevant": 3}
     assert primary.verdict_failures == {"invalid_output": 1}
     assert primary.served_by == {"judge-a": 4}
-    assert primary.latency_ms == Percentiles(250.0, 385.0, 397.0)  # linear interpolation
-    assert primary.ttft_ms == Percentiles(50.0, 50.0, 50.0)
+    latency = (primary.latency_ms.p50, primary.latency_ms.p95, primary.latency_ms.p99)
+    assert latency == pytest.approx((200, 400, 400), rel=0.02)
+    assert primary.ttft_ms.p95 == pytest.approx(50, rel=0.02)
     assert (primary.prompt_tokens, primary.completion_tokens) == (1280, 160)
     assert primary.cached_tokens == 0
     assert primary.cost_usd == pytest.approx(0.00093)
     assert primary.calls_of_unknown_cost == 1
     assert primary.share.of_calls == pytest.approx(4 / 6)
-    assert primary.share.of_units == pytest.approx(3 / 5)
+    assert primary.share.of_units == pytest.approx(4 / 6)  # u-1 counts in both stages
     assert primary.share.designed == pytest.approx((0.9 * 1 + 0.5 * 5) / 6)
     canary = arm(found.arms, "canary")
     assert canary.outcomes == {"failed": 1, "failed_over": 1}
@@ -159,7 +163,7 @@ async def test_the_stages_add_up_to_the_total(
 
 @pytest.mark.usefixtures("experiment")
 async def test_a_result_is_plain_data(draining: Draining, volume: Volume) -> None:
-    assert asdict(await ask(draining, volume))["inference"] is None
+    assert asdict(await ask(draining, volume))["decision"] is None
 
 
 @pytest.mark.usefixtures("experiment")

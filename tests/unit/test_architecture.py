@@ -19,6 +19,7 @@ MAY_CATCH_EVERYTHING = {
     "callbacks/handler.py",
     "sidecar/api/app.py",
     "sidecar/up/runner.py",
+    "sidecar/worker/control.py",
     "sidecar/worker/drain.py",
     "sidecar/worker/publish.py",
 }

@@ -8,25 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.contents import SHARED_BYTES, UNIQUE_BYTES, join, references, split
+from sidecar.core.contents import UNIQUE_BYTES, Seen, join, references, split
 from sidecar.core.errors import Invalid, NotFound
-from sidecar.service.documents import decode, encode, encode_exactly
-
-LONG = "Judge with care. " * 300
-MARKER = {"$content": hashlib.sha256(b"x").hexdigest()}
-
-texts = st.text(st.characters(exclude_categories=())) | st.sampled_from(
-    [LONG, LONG[:SHARED_BYTES], "a\x00b", "\ud800", '{"$content":"', "\U0001f600"]
-)
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
-    | st.just(2**63) | st.just(-(2**90)) | st.just(MARKER),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
-    max_leaves=12,
-)  # fmt: skip
-bodies = st.dictionaries(
-    texts | st.sampled_from(["messages", "system", "tools", "role"]), values, max_size=5
-)
+from sidecar.service.documents import Encode, decode, encode, encode_exactly
+from tests.bodies import LONG, bodies
 
 
 def exactly(value: object) -> str:
@@ -150,6 +135,46 @@ def test_a_body_nested_deeper_than_we_look_is_kept_whole() -> None:
     assert join(stored.skeleton, stored.parts) == encode(body)
 
 
+def test_the_body_that_is_split_stays_as_it_is() -> None:
+    body = chat(SYSTEM, LONG) | {"tools": [TOOL]}
+    before = exactly(body)
+    assert len(split(body, encode).parts) == 3
+    assert exactly(body) == before
+
+
+@pytest.mark.parametrize("character", ["x", "\x1f", "\u20ac", "\U0001f600", '"', "\ud800"])
+@pytest.mark.parametrize("beside", [{}, {"role": "user", "n": 1}, {"a": {"b": None}}])
+def test_an_object_is_taken_as_a_whole_by_the_bytes_of_its_encoding(
+    character: str, beside: dict[str, Any]
+) -> None:
+    def message(length: int) -> dict[str, Any]:
+        return {"content": character * length} | beside
+
+    first = next(n for n in range(5_000) if len(encode_exactly(message(n))) >= UNIQUE_BYTES)
+    whole = message(first)
+    assert not split({"messages": [message(first - 1)]}, encode_exactly).parts
+    parts = split({"messages": [whole]}, encode_exactly).parts
+    text = whole["content"] if first >= UNIQUE_BYTES else whole
+    assert list(parts.values()) == [encode_exactly(text)]
+
+
+@given(st.lists(bodies, max_size=6))
+def test_what_was_seen_before_changes_no_body(several: list[dict[str, Any]]) -> None:
+    seen: Seen = {}
+    for body in several * 2:
+        assert split(body, encode_exactly, seen) == split(body, encode_exactly)
+
+
+def test_prompts_that_look_alike_are_told_apart_and_few_are_remembered() -> None:
+    seen: Seen = {}
+    for number in range(1_000):
+        # Of one length, with one beginning and one end, but for the last ones.
+        system = f"{'a' * 200}{number % 100:05d}{'z' * 200}{'y' * (number // 100)}"
+        stored = split({"system": system}, encode, seen)
+        assert list(stored.parts.values()) == [encode(system)]
+    assert len(seen) <= 64
+
+
 def test_a_missing_part_is_named() -> None:
     stored = split({"system": SYSTEM}, encode)
     with pytest.raises(NotFound, match=next(iter(stored.parts)).hex()):
@@ -157,21 +182,25 @@ def test_a_missing_part_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
+    ("data", "encoder"),
     [
-        pytest.param(b"18446744073709551616", id="65 bits"),
-        pytest.param(b"-9223372036854775809", id="64 bits and a sign"),
-        pytest.param(b"[1,123456789012345678901234567890]", id="30 digits"),
-        pytest.param(b'"\\ud800"', id="a lone surrogate"),
-        pytest.param(b"[NaN,Infinity]", id="no JSON numbers"),
-        pytest.param(b"1e400", id="beyond a float"),
+        pytest.param(b"18446744073709551616", encode, id="65 bits"),
+        pytest.param(b"-9223372036854775809", encode, id="64 bits and a sign"),
+        pytest.param(b"[1,123456789012345678901234567890]", encode, id="30 digits"),
+        pytest.param(b"[1e16,1e-7,1.5e-5,-0.0,0.00030999999999999995]", encode, id="floats"),
+        pytest.param(b'"\\ud800"', encode_exactly, id="a lone surrogate"),
+        pytest.param(b"[NaN,Infinity]", encode_exactly, id="no JSON numbers"),
+        pytest.param(b"1e400", encode_exactly, id="beyond a float"),
     ],
 )
-@pytest.mark.parametrize("before", range(7))
-def test_what_orjson_would_change_or_refuse_is_read_exactly(data: bytes, before: int) -> None:
-    found, exact = decode(b" " * before + data)
-    assert exact is encode_exactly
+def test_what_a_fast_reader_may_change_or_refuse_is_read_and_written_exactly(
+    data: bytes, encoder: Encode
+) -> None:
+    found, exact = decode(data)
+    assert exact is encoder
     assert exactly(found) == exactly(json.loads(data))
+    assert exactly(json.loads(exact(found))) == exactly(json.loads(data))
+    assert exact(found) == encode_exactly(found)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'"\x01"', b"[" * 100_000, b"1" * 5_000])

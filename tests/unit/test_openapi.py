@@ -5,6 +5,7 @@ When a change is meant: `RENEW_OPENAPI=1 pytest tests/unit/test_openapi.py`, and
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -15,6 +16,7 @@ from sidecar.api.settings import Settings
 SNAPSHOT = Path(__file__).with_name("openapi.json")
 
 
+@cache
 def described() -> str:
     settings = Settings(
         database_url=SecretStr("postgresql://nobody@127.0.0.1/none"),
