@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -89,9 +90,15 @@ class Sidecar:
 
         async def look() -> dict[str, Any] | None:
             found = await self.routes()
-            return found if condition(found) else None
+            return found if condition(found) and self._is_written(found) else None
 
         return dict(await until(look))
+
+    def _is_written(self, found: Mapping[str, Any]) -> bool:
+        """Whether the file, which comes after the commit, is that of these routes."""
+        path = self.volume / "routes.json"
+        published = json.loads(path.read_text())["generation"] if path.exists() else 0
+        return bool(published == found["generation"])
 
     async def key(self, **more: Any) -> str:
         """Make a key."""

@@ -29,7 +29,8 @@ def show_verdict(found: dict[str, Any]) -> None:
         [row for metric in found["metrics"] if (row := _metric(metric, several))],
     )
     say()
-    show_fields({**_validity(found), **_needed(found), **_plan(found)})
+    needed = _needed(found) if found["status"] != "completed" else {}
+    show_fields({**_validity(found), **needed, **_plan(found)})
 
 
 def _metric(metric: dict[str, Any], several: bool) -> tuple[str, ...] | None:  # noqa: FBT001
@@ -56,7 +57,7 @@ def _metric(metric: dict[str, Any], several: bool) -> tuple[str, ...] | None:  #
             number(events["canary"], digits),
             write(metric["estimate"]),
             _interval(metric["interval"], write),
-            write(metric["limit"]),
+            write(metric["max_ratio"] if is_ratio else metric["margin"]),
             metric["verdict"],
         )
     return None
@@ -102,7 +103,7 @@ def _needed(found: dict[str, Any]) -> dict[str, object]:
         )
     for plan in found["planning"]:
         missing, eta_s = plan["labels_missing"], plan["eta_s"]
-        if missing is not None:
+        if missing:
             when = "" if eta_s is None else f", {eta_s / _HOUR_S:,.1f} h at the present rate"
             shown["labels still needed"] = f"about {missing:,}{when}"
     return shown

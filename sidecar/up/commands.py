@@ -14,7 +14,7 @@ from sidecar.up.home import Home
 from sidecar.up.session import session
 from sidecar.up.stack import Plan, Running, stack
 
-POSTS = 400  # of the demo: enough for both arms' numbers to mean something
+POSTS = 1_200  # some four times what the acts usually need
 DATABASE_WITHIN_S = 60.0
 
 console = Console(stderr=True)
@@ -73,7 +73,9 @@ def up(  # noqa: PLR0913 (each is an option of the command)
 
 def demo(
     *,
-    posts: Annotated[int, typer.Option(min=1, help="Posts to have judged.")] = POSTS,
+    posts: Annotated[
+        int, typer.Option(min=1, help="Posts to have judged in an act, at most.")
+    ] = POSTS,
     exit_: Annotated[
         bool, typer.Option("--exit", help="End once the result is shown.")
     ] = False,

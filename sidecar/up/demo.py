@@ -11,34 +11,29 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 import httpx
-from openai import APIError, AsyncOpenAI
+from openai import AsyncOpenAI
 from rich.console import Console
-from rich.progress import Progress
 
-from sidecar.core.errors import Unavailable
+from sidecar.up.acts import BETTER, BROKEN, Act, Played, Stage
 from sidecar.up.home import Home
-from sidecar.up.laboratory.posts import SYSTEM_PROMPT, Post, demo_posts
+from sidecar.up.laboratory.posts import demo_posts
 from sidecar.up.session import session
 from sidecar.up.stack import Plan, Running, free_port, stack
 
-CONCURRENCY = 8
-STORED_WITHIN_S = 60.0
-EXPERIMENT = "yaml-judge"
 SIGNALOPS = Path(sys.executable).with_name("signalops")
 
 
 def run_demo(stop: threading.Event, console: Console, *, posts: int, stay: bool) -> None:
-    """Start everything, send posts, show the result, and keep running until `stop`.
+    """Start everything, play the two acts, show what they show, and keep running until `stop`.
 
     Args:
-        posts: How many to send; the sample is repeated when it is smaller.
-        stay: Keep running after the result is shown.
+        posts: How many to send in an act at most; the sample is repeated.
+        stay: Keep running after the results are shown.
 
     Raises:
         SignalopsError: A part does not start, or calls do not arrive in the database.
@@ -49,13 +44,14 @@ def run_demo(stop: threading.Event, console: Console, *, posts: int, stay: bool)
         say = lambda event: console.print(f"  {event}", highlight=False)  # noqa: E731
         with stack(plan, os.environ, stop, on_event=say) as running:
             key = _project_key(running)
-            failed = asyncio.run(_send(running, key, _cycle(posts), console, stop))
-            if stop.is_set():
-                return
-            _wait_until_stored(running, posts)
-            _show_results(running, console, sent=posts, failed=failed)
-            if stay and not stop.is_set():
-                _say_what_next(running, key, plan.config, console)
+            acts = []
+            for act in (BETTER, BROKEN):
+                acts.append(asyncio.run(_play(act, running, key, console, stop, posts)))
+                if stop.is_set():
+                    return
+                _show_results(running, console, acts[-1])
+            if stay:
+                _say_what_next(running, key, plan.config, console, acts[-1])
                 running.supervisor.wait()
 
 
@@ -78,82 +74,33 @@ def _plan(folder: Path) -> Plan:
     )
 
 
-def _cycle(count: int) -> list[Post]:
-    sample = demo_posts()
-    return [sample[number % len(sample)] for number in range(count)]
-
-
-async def _send(
-    running: Running, key: str, posts: Sequence[Post], console: Console, stop: threading.Event
-) -> int:
-    """Send posts through the `openai` client until all are sent or `stop` is set.
-
-    Returns:
-        How many were answered by an error.
-    """
-    client = AsyncOpenAI(base_url=f"{running.proxy_url}/v1", api_key=key, max_retries=0)
-    waiting = asyncio.Semaphore(CONCURRENCY)
-    failed = 0
-
-    async def judge(post: Post) -> None:
-        nonlocal failed
-        async with waiting:
-            if stop.is_set():
-                return
-            try:
-                await client.chat.completions.create(
-                    model="judge",
-                    user=post.author,
-                    messages=[
-                        {"role": "system", "content": SYSTEM_PROMPT},
-                        {"role": "user", "content": post.post_text},
-                    ],
-                )
-            except APIError:
-                failed += 1
-        progress.advance(task)
-
-    with Progress(console=console) as progress:
-        task = progress.add_task("Judging posts", total=len(posts))
-        async with asyncio.TaskGroup() as group:
-            for post in posts:
-                group.create_task(judge(post))
-    await client.close()
-    return failed
-
-
-def _wait_until_stored(running: Running, sent: int) -> None:
-    """Wait until every call that was sent is a row.
-
-    Raises:
-        Unavailable: Some are not, after a minute.
-    """
-    deadline = time.monotonic() + STORED_WITHIN_S
-    stored = 0
+async def _play(
+    act: Act, running: Running, key: str, console: Console, stop: threading.Event, most: int
+) -> Played:
+    proxy = AsyncOpenAI(base_url=f"{running.proxy_url}/v1", api_key=key, max_retries=0)
     with _admin(running) as admin:
-        while time.monotonic() < deadline:
-            answer = admin.get(f"/v1/experiments/{EXPERIMENT}/results")
-            arms = answer.raise_for_status().json()["arms"]
-            stored = sum(arm["calls"] for arm in arms)
-            if stored >= sent:
-                return
-            time.sleep(0.2)
-    msg = f"{stored} of {sent} calls are in the database after {STORED_WITHIN_S:g} s"
-    raise Unavailable(msg)
+        async with proxy:
+            stage = Stage(proxy, admin, console, stop, demo_posts(), most)
+            return await stage.play(act)
 
 
-def _show_results(running: Running, console: Console, *, sent: int, failed: int) -> None:
+def _show_results(running: Running, console: Console, played: Played) -> None:
     """Print the table a user gets by `signalops experiment results`."""
-    console.print(f"\n{sent} posts sent, {failed} answered by an error.\n")
+    console.print(
+        f"\n{played.state.replace('_', ' ').upper()} after {played.sent} posts, "
+        f"{played.failed} of them answered by an error.\n"
+    )
     environment = os.environ | {
         "SIGNALOPS_URL": running.sidecar_url,
         "SIGNALOPS_ADMIN_KEY": running.admin_key,
     }
-    command = [str(SIGNALOPS), "experiment", "results", EXPERIMENT]
+    command = [str(SIGNALOPS), "experiment", "results", played.experiment_id]
     subprocess.run(command, env=environment, check=True)  # noqa: S603 (our own)
 
 
-def _say_what_next(running: Running, key: str, config: Path, console: Console) -> None:
+def _say_what_next(
+    running: Running, key: str, config: Path, console: Console, played: Played
+) -> None:
     body = json.dumps(
         {"model": "judge", "messages": [{"role": "user", "content": "our site is down"}]}
     )
@@ -169,12 +116,14 @@ Try a call, with a unit of your own (the answer's headers name its arm):
     -H 'Content-Type: application/json' -H 'x-signalops-unit: me' \\
     -d '{body}'
 
-Change a weight in {config}
+The promotion holds until somebody edits the group. Change a weight in
+{config}
 and see it live:
 
   export SIGNALOPS_URL={running.sidecar_url} SIGNALOPS_ADMIN_KEY={running.admin_key}
   {SIGNALOPS} routes show
-  {SIGNALOPS} experiment results {EXPERIMENT}
+  {SIGNALOPS} experiment decisions {played.experiment_id}
+  {SIGNALOPS} experiment looks {played.experiment_id}
 
 Ctrl-C ends everything and removes it.
 """,
@@ -201,7 +150,9 @@ def _admin(running: Running) -> httpx.Client:
 def main(arguments: Sequence[str]) -> None:
     """Run the demo as the arguments say."""
     parser = argparse.ArgumentParser(prog="python -m sidecar.up.demo")
-    parser.add_argument("--posts", type=int, required=True, help="how many to have judged")
+    parser.add_argument(
+        "--posts", type=int, required=True, help="how many to have judged in an act, at most"
+    )
     parser.add_argument("--exit", action="store_true", help="end once the result is shown")
     asked = parser.parse_args(arguments)
     with session() as stop:

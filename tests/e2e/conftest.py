@@ -20,6 +20,7 @@ from sidecar.up.stack import Plan, Running, free_port, stack
 from tests.embedded import common_ground
 
 PATIENCE_S = 30.0
+OWN_STACKS = {"test_chaos", "test_decisions", "test_demo", "test_full_disk", "test_up"}
 JUDGE = {"task": "judge", "labels": ["relevant", "irrelevant", "maybe"]}
 
 
@@ -170,6 +171,7 @@ def behaviours(train_path: Path | None) -> list[dict[str, Any]]:
         {"name": "bad", **judge, "hang_s": 10},
         {"name": "dead", **judge, "error_rate": 1.0, "error_kind": "500"},
         {"name": "lab-echo", "judge": "echo", **quick},
+        {"name": "lab-parrot", "judge": "echo", **quick},
         {"name": "lab-embed", "judge": "embed", **quick},
     ]
 
@@ -182,14 +184,24 @@ def system() -> Iterator[System]:
 
 @contextmanager
 def system_in(
-    folder: Path, *callbacks: str, workers: int = 2, **environment: str
+    folder: Path,
+    *callbacks: str,
+    workers: int = 2,
+    extend: Callable[[str], tuple[list[dict[str, Any]], list[dict[str, Any]]]] | None = None,
+    **environment: str,
 ) -> Iterator[System]:
-    """Run a stack of its own, with further callbacks and variables if need be."""
+    """Run a stack of its own, with further callbacks and variables if need be.
+
+    Args:
+        extend: Gives further deployments and laboratory models, given the laboratory's URL.
+    """
     lab_port = free_port()
     lab_url = f"http://127.0.0.1:{lab_port}"
     models, config = folder / "models.json", folder / "proxy_config.yaml"
-    models.write_text(json.dumps(behaviours(None)))
     values = config_of(lab_url)
+    deployments, judges = extend(lab_url) if extend else ([], [])
+    values["model_list"] += deployments
+    models.write_text(json.dumps([*behaviours(None), *judges]))
     values["litellm_settings"]["callbacks"] += callbacks
     config.write_text(yaml.safe_dump(values))
     plan = Plan(
@@ -219,7 +231,8 @@ def system_in(
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in one worker: one stack at a time is all that two cores carry."""
+    """Keep what shares a stack in one worker, and what starts its own in another."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("stack"))
+            group = "own-stacks" if item.path.stem in OWN_STACKS else "stack"
+            item.add_marker(pytest.mark.xdist_group(group))

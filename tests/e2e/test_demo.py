@@ -14,18 +14,18 @@ SIGNALOPS = Path(sys.executable).with_name("signalops")
 
 
 @pytest.mark.timeout(300)
-def test_the_demo_ends_by_itself_with_a_result() -> None:
+def test_the_demo_promotes_a_better_canary_and_rolls_a_broken_one_back() -> None:
     done = subprocess.run(
-        [SIGNALOPS, "demo", "--exit", "--posts", "60"],
+        [SIGNALOPS, "demo", "--exit"],
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "60 posts sent, 0 answered by an error" in done.stdout
-    assert "canary" in done.stdout
-    assert "relevant" in done.stdout
+    assert "PROMOTED after" in done.stdout
+    assert "ROLLED BACK after" in done.stdout
+    assert done.stdout.count("0 of them answered by an error") == 2
 
 
 def test_up_says_when_a_port_is_in_use(tmp_path: Path) -> None:

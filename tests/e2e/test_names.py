@@ -15,7 +15,7 @@ def registered(system: System) -> str:
     """A name with a version that answers what it is asked."""
     name, lab_url = "borrowed", f"{system.running.lab_url}/v1"
     signalops(
-        system, "model", "register", "--model-id", "lab-echo", "--provider", "openai",
+        system, "model", "register", "--model-id", "lab-parrot", "--provider", "openai",
         "--type", "judge", "--name", name, "--api-base", lab_url,
         "--api-key-env", "LAB_API_KEY",
     )  # fmt: skip

@@ -108,7 +108,7 @@ def test_arms_are_named_by_deployments_or_models(signalops: Command) -> None:
         *("experiment", "create", "--primary", "draft", "--canary", "spare-a", "--no-start")
     )
     assert isinstance(made, dict)
-    assert (made["group"], made["shares"]) == ("draft", {"primary": 0.9, "canary": 0.1})
+    assert (made["group"], made["shares"]) == ("draft", {"primary": 0.99, "canary": 0.01})
     assert made["arms"] == {"primary": ["draft-a"], "canary": ["spare-a"]}
 
 

@@ -170,7 +170,7 @@ def unique(behaviours: Sequence[ModelBehaviour]) -> tuple[ModelBehaviour, ...]:
 
 
 def default_behaviours() -> tuple[ModelBehaviour, ...]:
-    """Return the demo's models: a weak judge, a tuned one, a drafter, an echo, an embedder."""
+    """Return the demo's models: three judges, a drafter, an echo and an embedder."""
     tuned = ModelBehaviour(
         name="lab-judge-tuned",
         judge="classifier",
@@ -189,6 +189,9 @@ def default_behaviours() -> tuple[ModelBehaviour, ...]:
         ),
         tuned,
         tuned.model_copy(update={"name": fine_tuned, "reported_model": fine_tuned}),
+        tuned.model_copy(
+            update={"name": "lab-judge-next", "error_rate": 0.5, "reported_model": None}
+        ),
         ModelBehaviour(
             name="lab-drafter",
             judge="draft",
