@@ -5,7 +5,7 @@ that is killed anywhere leaves off where it can go on. Any number may drain one 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from sidecar.service.quarantine import put_aside
 from sidecar.service.storable import storable_row
 from sidecar.service.volume import Volume
 from sidecar.store import calls, contents, counters, enrichments, journal_segments
+from sidecar.store.calls import Row
 from sidecar.store.database import transaction
 from sidecar.store.partitions import ensure_partitions
 
@@ -50,6 +51,29 @@ class KnownContents:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a batch.
+
+    Args:
+        bad: Lines that become no row: the batch's own bad ones, and those of rows that
+            PostgreSQL does not take.
+        new: Rows that were not there before.
+        before: What of the calls that changed was counted already.
+        after: What these are now.
+    """
+
+    bad: Sequence[BadLine]
+    new: Sequence[Row]
+    before: Sequence[Facts]
+    after: Sequence[Facts]
+
+
+async def count(tx: AsyncConnection, stored: Stored) -> None:
+    """Change the totals as a batch has changed the rows."""
+    await totals.apply(tx, stored.before, [*facts_of(stored.new), *stored.after])
+
+
+@dataclass(frozen=True, slots=True)
 class Draining:
     """What a drain works with.
 
@@ -57,6 +81,7 @@ class Draining:
         known, designs: Shared by all that this process drains.
         now: Tells the time, aware.
         chunk_bytes: About how much one transaction takes in.
+        count: Makes the totals follow, at the end of a batch's transaction.
     """
 
     engine: AsyncEngine
@@ -65,6 +90,7 @@ class Draining:
     known: KnownContents = field(default_factory=KnownContents)
     designs: Designs = field(default_factory=Designs)
     chunk_bytes: int = CHUNK_BYTES
+    count: Callable[[AsyncConnection, Stored], Awaitable[None]] = count
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +126,6 @@ async def drain_segment(draining: Draining, segment: Path, start: int = 0) -> Po
         return Position(start, is_gone=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What became of a batch.
-
-    Args:
-        bad: Lines that become no row: the batch's own bad ones, and those of rows that
-            PostgreSQL does not take.
-        before: What of the calls was counted already.
-        after: What they are now, the new ones too.
-    """
-
-    bad: Sequence[BadLine]
-    before: Sequence[Facts]
-    after: Sequence[Facts]
-
-
 async def store_batch(
     tx: AsyncConnection, batch: Batch, draining: Draining, on_copy: Callable[[], None]
 ) -> Stored:
@@ -145,7 +155,7 @@ async def store_batch(
         "quarantined": len(bad),
     }
     await counters.add(tx, counts)
-    return Stored(bad, before, [*facts_of(inserted.stored), *after])
+    return Stored(bad, inserted.stored, before, after)
 
 
 async def _enrich(
@@ -266,7 +276,7 @@ async def _commit(
             quarantine = draining.volume.quarantine
             await asyncio.to_thread(put_aside, quarantine, segment.name, batch.start, bad)
         await journal_segments.advance(tx, segment.name, batch.end)
-        await totals.apply(tx, stored.before, stored.after)
+        await draining.count(tx, stored)
     draining.known.learn(batch.parts)
     return _Committed(batch.end, is_ours=True, quarantined=len(bad))
 

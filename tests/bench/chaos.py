@@ -2,8 +2,9 @@
 
 Each round kills one thing with SIGKILL, in turn: a proxy worker, all of them, the sidecar,
 PostgreSQL. Prints one `name: value` line a figure and exits with 1 when anything that the
-client had acknowledged is missing or doubled, or a request failed for want of the sidecar
-or the database.
+client had acknowledged is missing or doubled, a request failed for want of the sidecar or
+the database, or a call that was given an arm is no row: what a killed worker was at is one,
+as `WorkerLost`.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import asyncpg
@@ -33,12 +34,19 @@ RECOVERED_WITHIN_S = 90.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of rounds ended with; all four beyond the first are to be 0."""
+    """What a run of rounds ended with; all but the first and the last are to be 0.
+
+    Args:
+        unrecorded: Calls that were given an arm, and are neither a row nor counted.
+        worker_lost: Rows of calls that a killed worker was at.
+    """
 
     acknowledged: int
     lost: int
     duplicated: int
     failed_by_us: int
+    unrecorded: int
+    worker_lost: int
 
 
 def main() -> int:
@@ -47,9 +55,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     outcome = run(options.rounds, say=lambda text: print(text, file=sys.stderr))
-    for name in ("acknowledged", "lost", "duplicated", "failed_by_us"):
-        print(f"{name}: {getattr(outcome, name)}")
-    return 1 if outcome.lost or outcome.duplicated or outcome.failed_by_us else 0
+    for name, value in asdict(outcome).items():
+        print(f"{name}: {value}")
+    bad = (outcome.lost, outcome.duplicated, outcome.failed_by_us, outcome.unrecorded)
+    return 1 if any(bad) else 0
 
 
 def run(rounds: int, *, say: Callable[[str], None]) -> Outcome:
@@ -70,9 +79,13 @@ def run(rounds: int, *, say: Callable[[str], None]) -> Outcome:
                     failed_by_us += failed
                     say(f"round {number + 1} of {rounds}: {_name(kill)}, {failed} failed by us")
             rows = asyncio.run(_rows(running, set(seen.acknowledged)))
-            lost = len(set(seen.acknowledged) - set(rows))
             return Outcome(
-                len(seen.acknowledged), lost, len(rows) - len(set(rows)), failed_by_us
+                acknowledged=len(seen.acknowledged),
+                lost=len(set(seen.acknowledged) - set(rows)),
+                duplicated=len(rows) - len(set(rows)),
+                failed_by_us=failed_by_us,
+                unrecorded=_unrecorded(running),
+                worker_lost=asyncio.run(_worker_lost(running)),
             )
 
 
@@ -134,9 +147,35 @@ async def _rows(running: Running, acknowledged: set[str]) -> list[str]:
         await connection.close()
 
 
+def _unrecorded(running: Running) -> int:
+    """Count the calls that are nowhere, once the dead workers' traces are drained."""
+    missing = 0
+    for _ in range(int(RECOVERED_WITHIN_S)):
+        found = _health(running).json()["reconciliation"]
+        missing = found["decided"] - found["stored"] - found["quarantined"] - found["lost"]
+        if missing == 0:
+            break
+        time.sleep(1)
+    return int(missing)
+
+
+async def _worker_lost(running: Running) -> int:
+    connection = await asyncpg.connect(running.database_url)
+    try:
+        query = "select count(*) from calls where error_class = 'WorkerLost'"
+        return int(await connection.fetchval(query))
+    finally:
+        await connection.close()
+
+
+def _health(running: Running) -> httpx.Response:
+    key = {"Authorization": f"Bearer {running.admin_key}"}
+    return httpx.get(f"{running.sidecar_url}/health/ready", headers=key, timeout=5)
+
+
 def _ready(running: Running) -> bool:
     try:
-        return httpx.get(f"{running.sidecar_url}/health/ready", timeout=5).status_code == 200
+        return _health(running).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False
 

@@ -46,11 +46,10 @@ def test_the_two_lines_are_the_ones_our_own_configuration_has() -> None:
     read_model_list(config)
 
 
-def test_the_commands_for_results_answer(system: System) -> None:
-    [commands] = [text for text in snippets("sh") if "experiment results" in text]
-    commands = commands.replace("http://127.0.0.1:4001", system.running.sidecar_url)
+def shell(system: System, commands: str) -> str:
+    """Run a snippet as a user would, against the stack of these tests."""
     done = subprocess.run(
-        ["bash", "-ec", commands],
+        ["bash", "-ec", commands.replace("http://127.0.0.1:4001", system.running.sidecar_url)],
         capture_output=True,
         text=True,
         check=False,
@@ -62,7 +61,25 @@ def test_the_commands_for_results_answer(system: System) -> None:
         },
     )
     assert done.returncode == 0, done.stderr
-    assert '"inference":null' in done.stdout.replace(" ", "")
+    return done.stdout
+
+
+def test_the_commands_for_results_answer(system: System) -> None:
+    [commands] = [text for text in snippets("sh") if "experiment results" in text]
+    said = shell(system, commands)
+    assert "KEEP COLLECTING." in said
+    assert '"decision":{' in said.replace(" ", "")
+
+
+def test_the_command_that_hands_a_group_over_starts_at_the_ramps_first_step(
+    system: System,
+) -> None:
+    [command] = [text for text in snippets("sh") if "experiment create" in text]
+    said = shell(system, command)
+    assert "active on judge: primary 99 %, canary 1 %" in said
+    experiment_id = said.split()[0]
+    system.admin.post(f"/v1/experiments/{experiment_id}/stop", json={}).raise_for_status()
+    system.settle()
 
 
 def test_every_target_the_readme_names_exists() -> None:
