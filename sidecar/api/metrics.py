@@ -35,6 +35,7 @@ class _Numbers(Collector):
         """Give every metric with its samples."""
         yield from _publishing(self._context)
         yield from _draining(self._context)
+        yield from _controlling(self._context)
         yield from _workers(self._context)
 
 
@@ -67,6 +68,24 @@ def _draining(context: Context) -> Iterator[Metric]:
     )
     yield CounterMetricFamily(
         "signalops_lines_quarantined", "Journal lines put aside.", status.quarantined
+    )
+
+
+def _controlling(context: Context) -> Iterator[Metric]:
+    if context.controller is None:
+        return
+    status = context.controller.status
+    yield GaugeMetricFamily(
+        "signalops_control_in_charge", "1 where the last looks are taken.", status.in_charge
+    )
+    yield CounterMetricFamily(
+        "signalops_control_looks", "Looks taken at experiments.", status.looks
+    )
+    yield CounterMetricFamily(
+        "signalops_control_actions", "Decisions that were carried out.", status.actions
+    )
+    yield CounterMetricFamily(
+        "signalops_control_failures", "Rounds of looks that failed.", status.failures
     )
 
 

@@ -23,6 +23,7 @@ UNREACHABLE = 3
 TIMEOUT_S = 30.0
 DEFAULT_URL = "http://127.0.0.1:4001"
 KEY_NAMES = ("SIGNALOPS_ADMIN_KEY", "SIGNALOPS_KEY")
+_NOT_UTF8 = "what was typed is not UTF-8"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
@@ -104,6 +105,8 @@ class Api:
                 trust_env=self._trust_env,
                 **options,
             )
+        except UnicodeEncodeError:
+            raise stop(_NOT_UTF8, MISTYPED) from None
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
             msg = f"no answer from {self._url}: {what}. Is 'signalops up' running?"
@@ -168,7 +171,10 @@ def part(text: str) -> str:
     if text in {"", ".", ".."}:
         msg = f"{text!r} is no id"
         raise stop(msg, MISTYPED)
-    return quote(text, safe="")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise stop(_NOT_UTF8, MISTYPED) from None
 
 
 def _given(body: Mapping[str, object]) -> dict[str, object]:

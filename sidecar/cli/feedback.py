@@ -1,5 +1,6 @@
 """`signalops feedback`: say what a call's answer should have been, and see what was said."""
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -69,12 +70,19 @@ def list_all(call_id: CallId, *, url: Url = DEFAULT_URL, as_json: Json = False) 
 def _value(text: str) -> tuple[str, float | bool]:
     name, _, said = text.partition("=")
     word = said.strip().casefold()
-    try:
-        value = _WORDS[word] if word in _WORDS else float(word)
-    except ValueError as error:
+    value = _WORDS.get(word, _number(word))
+    if value is None:
         msg = f"--value must be NAME=VALUE with a number, true or false, found {text[:80]!r}"
-        raise stop(msg, MISTYPED) from error
+        raise stop(msg, MISTYPED)
     return name.strip(), value
+
+
+def _number(word: str) -> float | None:
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _what(item: dict[str, Any]) -> str:

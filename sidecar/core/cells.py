@@ -8,6 +8,7 @@ A total that is not there is 0.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 from sidecar.core.facts import CONFIDENCE, MICRO, NANO
 from sidecar.core.totals import BINS, added
@@ -149,6 +150,9 @@ class UnitMoments:
     multi_arm_units: int
 
 
+_EXACT = frozenset(field.name for field in fields(UnitMoments) if field.type is int)
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Calls of one pair of labels: how many, and how many they stand for."""
@@ -166,11 +170,12 @@ class Bin:
     wy: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cell:
     """The totals of one experiment, epoch, stage and assigned arm.
 
-    Cells of several stages may be added; what is in both is then summed, units too.
+    Cells of several stages may be added; what is in both is then summed, units too. What is
+    read from the names is read once: an analysis asks for the same again and again.
     """
 
     totals: Mapping[str, int]
@@ -210,7 +215,7 @@ class Cell:
         """Calls by bucket of their `latency` or `ttft`, in order; see `edge_ms`."""
         return dict(sorted((int(name[len(kind) + 1 :]), n) for name, n in self._of(kind)))
 
-    @property
+    @cached_property
     def audit(self) -> AuditSums:
         """The audit's sums."""
         return AuditSums(
@@ -223,12 +228,11 @@ class Cell:
             **{name: self.count(name) / scale for name, scale in _AUDIT.items()},
         )
 
-    @property
+    @cached_property
     def units(self) -> UnitMoments:
         """The moments over units."""
-        exact = {field.name for field in fields(UnitMoments) if field.type is int}
         scaled = {name: self.count(name) / scale for name, scale in _UNITS.items()}
-        return UnitMoments(**scaled | {name: self.count(name) for name in exact})  # type: ignore[arg-type]
+        return UnitMoments(**scaled | {name: self.count(name) for name in _EXACT})  # type: ignore[arg-type]
 
     @property
     def confusion(self) -> dict[tuple[str, str], Pair]:
@@ -265,5 +269,14 @@ class Cell:
         return ValueSums(n=self.count(f"value:{name}:n"), **sums)
 
     def _of(self, kind: str) -> list[tuple[str, int]]:
-        start = f"{kind}:"
-        return [(name, n) for name, n in self.totals.items() if n and name.startswith(start)]
+        return self._kinds.get(kind, [])
+
+    @cached_property
+    def _kinds(self) -> dict[str, list[tuple[str, int]]]:
+        """The totals that have a colon in their name, by what is before it."""
+        kinds: dict[str, list[tuple[str, int]]] = {}
+        for name, n in self.totals.items():
+            kind, colon, _ = name.partition(":")
+            if colon and n:
+                kinds.setdefault(kind, []).append((name, n))
+        return kinds

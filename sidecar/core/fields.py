@@ -31,7 +31,8 @@ class Span:
 
     def __contains__(self, value: float) -> bool:
         """Tell whether a number lies within; one that is not finite never does."""
-        if not math.isfinite(value):
+        # Not `isfinite`: a whole number may be larger than any float.
+        if not -math.inf < value < math.inf:
             return False
         is_enough = value > self.low if self.is_open else value >= self.low
         return is_enough and (value < self.high if self.ends_open else value <= self.high)

@@ -240,9 +240,10 @@ def _step(document: object, index: int) -> Step:
 def _bp(fields: Fields, default_bp: int, span: Span) -> int:
     """Read a share as basis points, which assignment knows nothing finer than."""
     share = fields.number("share", default_bp / BUCKETS, span)
-    if abs(share * BUCKETS - round(share * BUCKETS)) > _GRID * BUCKETS:
-        refuse(fields.path("share"), share, f"a multiple of {1 / BUCKETS}")
-    return round(share * BUCKETS)
+    bp = round(share * BUCKETS)
+    if abs(share * BUCKETS - bp) > _GRID * BUCKETS or bp / BUCKETS not in span:
+        refuse(fields.path("share"), share, f"a multiple of {1 / BUCKETS}, {span}")
+    return bp
 
 
 def _horizon(fields: Fields) -> Horizon:

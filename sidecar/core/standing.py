@@ -6,6 +6,8 @@ from typing import Protocol
 
 from sidecar.core.readings import TERMINAL, Standing, State
 
+BY_HAND, UNDONE = "by_hand", "undone_by_hand"  # reasons that a person gives
+
 
 class Decided(Protocol):
     """A decision as it was stored."""
@@ -38,15 +40,32 @@ def standing_of(
         canary_bp: Present share of all canaries; a person who gives them traffic again
             closes the breaker.
     """
-    ended = next((d for d in decided if d.state in TERMINAL), None)
-    broke = any("circuit_breaker" in d.reasons and d.action for d in decided)
+    opened = next((i for i, d in enumerate(decided) if _is_break(d)), None)
+    is_broken = opened is not None and canary_bp == 0
+    # A promotion gives the canary its share again and again: not one that broke since.
+    since = decided[:opened] if is_broken else decided
+    ended = next((d for d in decided if d.state in TERMINAL and _stays(d, since)), None)
     return Standing(
         latched=None if ended is None else State(ended.state),
         latched_at=None if ended is None else ended.at,
         last_look_at=last_look_at,
-        is_broken=broke and canary_bp == 0,
-        is_manual=any("undone_by_hand" in d.reasons for d in decided),
+        is_broken=is_broken,
+        is_manual=_last_word(decided) == UNDONE,
     )
+
+
+def _is_break(decision: Decided) -> bool:
+    return "circuit_breaker" in decision.reasons and bool(decision.action)
+
+
+def _stays(decision: Decided, since: Sequence[Decided]) -> bool:
+    return decision.state != State.PROMOTE or decision in since
+
+
+def _last_word(decided: Sequence[Decided]) -> str | None:
+    """Say which was the newest word of a person's, for the newest one counts."""
+    reasons = (reason for d in decided for reason in d.reasons)
+    return next((reason for reason in reasons if reason in (BY_HAND, UNDONE)), None)
 
 
 def is_told(decided: Sequence[Decided], state: str, reasons: Sequence[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from sidecar.core.cells import Cell
 from sidecar.core.results import Percentiles, Summary
-from sidecar.core.stats.quantiles import quantile
+from sidecar.core.stats.quantiles import quantiles
 
 _NAMED = {
     "outcomes": "outcome",
@@ -33,4 +33,4 @@ def summary_of(cell: Cell) -> Summary:
 
 def _percentiles(cell: Cell, kind: str) -> Percentiles:
     counts = {bucket: float(n) for bucket, n in cell.durations(kind).items()}
-    return Percentiles(*(quantile(counts, q) for q in (0.5, 0.95, 0.99)))
+    return Percentiles(*quantiles(counts, (0.5, 0.95, 0.99)))

@@ -5,9 +5,9 @@ nothing. What a unit's moments change by depends on what the unit has already, s
 added up first, and `moved` says what that does to their cell.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from operator import add, sub
 
 from sidecar.core.assignment import PRIMARY
@@ -22,7 +22,7 @@ from sidecar.core.totals import (
     moments_of,
     sums_of,
     value_moments,
-    vector_of,
+    vectors_of,
     weighted_values,
 )
 
@@ -40,6 +40,7 @@ Changes = dict[CellKey, dict[str, int]]
 
 _NOTHING_WEIGHTED = (0, 0)
 _CALL = UnitSource.CALL.value
+_NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,15 @@ class Tally:
     changes: Changes
     units: Mapping[UnitKey, UnitVector]
     values: Mapping[tuple[UnitKey, str], Weighted]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grown:
+    """Units of a cell: those that are new, and those that were there, with what they gained."""
+
+    new: list[UnitVector] = field(default_factory=list)
+    now: list[UnitVector] = field(default_factory=list)
+    more: list[UnitVector] = field(default_factory=list)
 
 
 def tally(
@@ -83,19 +93,25 @@ def tally(
     return Tally(changes, units, values)
 
 
-def moved(added_to: Mapping[UnitKey, UnitVector], now: Mapping[UnitKey, UnitVector]) -> Changes:
+def moved(added_to: Mapping[UnitKey, UnitVector], was: Mapping[UnitKey, UnitVector]) -> Changes:
     """Say how the moments of cells change when units are added to.
 
     Args:
         added_to: What was added.
-        now: What the same units are since.
+        was: What the units were before; one that is new to its arm is absent.
     """
-    pairs: dict[CellKey, tuple[list[UnitVector], list[UnitVector]]] = {}
-    for key, vector in now.items():
-        is_, more = pairs.setdefault(CellKey(*key[:4]), ([], []))
-        is_.append(vector)
-        more.append(added_to[key])
-    return {cell: moments_gained(is_, more) for cell, (is_, more) in pairs.items()}
+    cells: dict[tuple[str, int, int, str], _Grown] = defaultdict(_Grown)
+    for key, more in added_to.items():
+        grown, old = cells[key[:4]], was.get(key)
+        if old is None:
+            grown.new.append(more)
+        else:
+            grown.now.append(UnitVector._make(map(add, old, more)))
+            grown.more.append(more)
+    return {
+        CellKey(*cell): added(moments_of(grown.new), moments_gained(grown.now, grown.more))
+        for cell, grown in cells.items()
+    }
 
 
 def moved_values(
@@ -108,6 +124,30 @@ def moved_values(
         more_w, more_wv = added_to[unit, name]
         was = value_moments(name, [(w - more_w, wv - more_wv)])
         changes.append((CellKey(*unit[:4]), change(was, value_moments(name, [(w, wv)]))))
+    return changes
+
+
+def shared(
+    added_to: Iterable[UnitKey], was: Iterable[UnitKey]
+) -> list[tuple[CellKey, dict[str, int]]]:
+    """Count the units that come to be in more than one arm of their stage.
+
+    Args:
+        was: Where these units were before, in whichever arms.
+    """
+    before, gained = _units_by_cell(was), _units_by_cell(added_to)
+    stages: dict[tuple[str, int, int], list[str]] = {}
+    for experiment_id, epoch, stage, arm in sorted(before.keys() | gained.keys()):
+        stages.setdefault((experiment_id, epoch, stage), []).append(arm)
+    changes: list[tuple[CellKey, dict[str, int]]] = []
+    for place, arms in stages.items():
+        old = {arm: before.get((*place, arm), _NOBODY) for arm in arms}
+        new = {arm: gained.get((*place, arm), _NOBODY) - old[arm] for arm in arms}
+        counts: Counter[str] = Counter()
+        for unit in _in_several(old[arm] | new[arm] for arm in arms):
+            now = [arm for arm in arms if unit in old[arm] or unit in new[arm]]
+            counts.update(newly_shared(now, [arm for arm in now if unit in new[arm]]))
+        changes += [(CellKey(*place, arm), {"multi_arm_units": n}) for arm, n in counts.items()]
     return changes
 
 
@@ -140,6 +180,23 @@ def joined(parts: Iterable[tuple[CellKey, Mapping[str, int]]]) -> Changes:
     return changes
 
 
+def _units_by_cell(keys: Iterable[UnitKey]) -> Mapping[tuple[str, int, int, str], Set[str]]:
+    cells: dict[tuple[str, int, int, str], set[str]] = defaultdict(set)
+    for key in keys:
+        cells[key[:4]].add(key[4])
+    return cells
+
+
+def _in_several(sets: Iterable[Set[str]]) -> set[str]:
+    """Give what is in more than one of the sets."""
+    seen: set[str] = set()
+    several: set[str] = set()
+    for each in sets:
+        several |= seen & each
+        seen |= each
+    return several
+
+
 def _later(arms: Iterable[str]) -> list[str]:
     return sorted(arms, key=lambda arm: (arm != PRIMARY, arm))[1:]
 
@@ -155,8 +212,8 @@ def _cell_sums(calls: Sequence[Facts], slow_ms: float | None) -> dict[str, int]:
     """Sum over calls, and over those units that are a single call."""
     if not calls:
         return {}
-    alone = [call for call in calls if call.is_alone]
-    sums = sums_of(calls, slow_ms) | moments_of([vector_of(call, slow_ms) for call in alone])
+    alone = [call for call in calls if call.unit_source == _CALL]
+    sums = sums_of(calls, slow_ms) | moments_of(vectors_of(alone, slow_ms))
     for call in alone:
         for name, weighted in weighted_values(call).items():
             sums = added(sums, value_moments(name, [weighted]))
@@ -168,12 +225,14 @@ def _moved_units(
 ) -> dict[UnitKey, UnitVector]:
     units: dict[UnitKey, UnitVector] = {}
     for calls, combine in ((now, add), (was, sub)):
-        for call in calls:
-            if call.unit_source != _CALL:
-                vector, found = vector_of(call, slow_ms), units.get(call[:5])
-                if found is not None or combine is sub:
-                    vector = UnitVector._make(map(combine, found or NOTHING, vector))
-                units[call[:5]] = vector
+        several = [call for call in calls if call.unit_source != _CALL]
+        for call, more in zip(several, vectors_of(several, slow_ms), strict=True):
+            key = call[:5]
+            found = units.get(key)
+            if found is None and combine is add:
+                units[key] = more
+            else:
+                units[key] = UnitVector._make(map(combine, found or NOTHING, more))
     return {key: vector for key, vector in units.items() if any(vector)}
 
 

@@ -4,7 +4,7 @@ A decision and what follows from it are one transaction: killed in between, neit
 and the next look decides again. Whoever decides, the experiment changes in the same way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -86,13 +86,13 @@ async def roll_back(tx: AsyncConnection, asked: Asked) -> ExperimentView:
     decision = acting.by_hand(
         plan_of(experiment), State.ROLLBACK, actor=asked.by.actor, why=asked.by.reason or ""
     )
-    return await carry_out(tx, experiment, decision, Seen(), asked.by, canary=PRIMARY)
+    return await carry_out(tx, experiment, decision, Seen(), asked.by)
 
 
 async def undo(tx: AsyncConnection, asked: Asked) -> ExperimentView:
     """Take back the latest decision that changed the shares, whoever took it.
 
-    From then on the controller only watches, until the plan is set anew.
+    From then on the controller only watches, until the plan is set anew or a person promotes.
 
     Raises:
         Conflict: There is nothing to undo, or another experiment owns the group by now.
@@ -108,7 +108,7 @@ async def undo(tx: AsyncConnection, asked: Asked) -> ExperimentView:
     await _check_free(tx, experiment)
     canary_bp = BUCKETS - last.share_bp.get(PRIMARY, 0)
     decision = acting.undone(canary_bp, actor=asked.by.actor, why=asked.by.reason or "")
-    after = reopen(experiment, last.share_bp)
+    after = _reopened(experiment, last)
     stored = await save_change(tx, experiment, after, "undone", asked.by)
     noted = await _note(tx, experiment, decision, Seen(action={"undoes": last.id}), asked.by)
     await decisions.mark_undone(tx, last.id, noted)
@@ -131,12 +131,15 @@ async def carry_out(
 
     Raises:
         IllegalMove: The experiment does not run.
+        Invalid: It has several canaries, and a promotion names none.
     """
-    after = await _after(tx, experiment, decision, by, canary or _canary(experiment, None))
+    after = await _after(tx, experiment, decision, by, canary)
     shares = {arm: bp / BUCKETS for arm, bp in after.share_bp.items()}
     action: dict[str, Any] = {"shares": shares}
     if after.outcome is not None:
         action["outcome"] = after.outcome.value
+    if experiment.status is Status.PAUSED:
+        action["was_paused"] = True
     await _note(tx, experiment, decision, replace(seen, action=action), by)
     stored = await save_change(tx, experiment, after, _ACTIONS[decision.state], by)
     return view(stored, await stages.of_experiment(tx, experiment.id))
@@ -147,6 +150,19 @@ async def note(
 ) -> None:
     """Note a decision that changes nothing: advice, or a doubt."""
     await _note(tx, experiment, decision, seen, by)
+
+
+def promoted_arm(noted: Sequence[decisions.Decision]) -> str | None:
+    """Name the canary that was promoted; None when none was, or it was only advised.
+
+    Args:
+        noted: Decisions in force, newest first.
+    """
+    done = (d.action.get("shares") for d in noted if d.state == State.PROMOTE)
+    shares: Mapping[str, float] | None = next(filter(None, done), None)
+    if shares is None:
+        return None
+    return max((arm for arm in shares if arm != PRIMARY), key=lambda arm: shares[arm])
 
 
 def plan_of(experiment: Experiment) -> Plan:
@@ -162,7 +178,7 @@ def plan_of(experiment: Experiment) -> Plan:
 
 
 async def _after(
-    tx: AsyncConnection, experiment: Experiment, decision: Decision, by: By, canary: str
+    tx: AsyncConnection, experiment: Experiment, decision: Decision, by: By, arm: str | None
 ) -> Experiment:
     """Say what becomes of the experiment."""
     share_bp = decision.set_canary_bp
@@ -170,19 +186,26 @@ async def _after(
         msg = f"a decision to {decision.state} without a share cannot be carried out"
         raise Invalid(msg)
     ends = _ends(decision, share_bp)
+    is_promotion = decision.state is State.PROMOTE
+    keeps = _canary(experiment, arm) if is_promotion else PRIMARY
     if ends is not None:
-        arm = canary if ends is Outcome.PROMOTED else PRIMARY
-        hold = hold_for(await routes.catalogue(tx), experiment, arm)
+        hold = hold_for(await routes.catalogue(tx), experiment, keeps)
         return conclude(experiment, ends, hold, now=by.now)
     if experiment.status is not Status.ACTIVE:
         msg = f"experiment {experiment.id!r} is {experiment.status}; it must be active"
         raise IllegalMove(msg)
-    if decision.state is State.PROMOTE:
+    if is_promotion:
         others = dict.fromkeys(experiment.share_bp, 0)
-        return with_shares(
-            experiment, {**others, PRIMARY: BUCKETS - share_bp, canary: share_bp}
-        )
+        return with_shares(experiment, {**others, PRIMARY: BUCKETS - share_bp, keeps: share_bp})
     return with_shares(experiment, shares_of(plan_of(experiment), share_bp))
+
+
+def _reopened(experiment: Experiment, last: decisions.Decision) -> Experiment:
+    """Give an experiment what it had before a decision; undoing never ends a pause."""
+    after = reopen(experiment, last.share_bp)
+    if experiment.status is Status.PAUSED or last.action.get("was_paused"):
+        return replace(after, status=Status.PAUSED, stage=experiment.stage)
+    return after
 
 
 def _ends(decision: Decision, share_bp: int) -> Outcome | None:

@@ -36,6 +36,9 @@ from sidecar.store.streaks import Place
 # Looks are kept ever more sparsely, so that a month's history is some thousand rows.
 KEEP_EVERY = timedelta(seconds=2)
 KEEP_EVERY_PART = 1 / 500
+# Clocks of two machines differ by so much, and a look or a call may be told of between a
+# question's arrival and its answer: neither is a clock that was set back.
+SKEW = timedelta(seconds=10)
 MANUAL = ("manual",)  # a person undid a decision, which is on record
 _WORTH_NOTING = frozenset(State) - {State.KEEP_COLLECTING}
 
@@ -94,7 +97,10 @@ async def look(tx: AsyncConnection, experiment_id: str, now: datetime) -> Looked
         return None
     seen = await sight(tx, experiment, experiment.plan, now)
     decision = await _tripped(tx, experiment, seen) or seen.decision
+    canary = deciding.promoted_arm(seen.noted)
     acts = decision.is_automatic and experiment.owner is Owner.EXPERIMENT
+    # Only a promotion that was carried out has a second half: advice has none.
+    acts = acts and (canary is not None or "holdback_over" not in decision.reasons)
     is_new = not decision.is_latched and decision.reasons != MANUAL
     says = is_new and decision.state in _WORTH_NOTING
     says = says and not is_told(seen.noted, decision.state, decision.reasons)
@@ -110,7 +116,7 @@ async def look(tx: AsyncConnection, experiment_id: str, now: datetime) -> Looked
             again = await experiments.get(tx, experiment_id, project_id=None, lock=True)
             if again.version != stored.version:  # a person was faster: look again
                 return None
-            await deciding.carry_out(tx, experiment, decision, rests_on, by)
+            await deciding.carry_out(tx, experiment, decision, rests_on, by, canary=canary)
         elif says:
             await deciding.note(tx, experiment, decision, rests_on, by)
     return Looked(decision.state, decision.reasons, acts)
@@ -138,9 +144,8 @@ async def sight(
     went = progress(plan, designs, units_by_stage(plan, designs, cells), now=now)
     noted = await decisions.in_force(tx, experiment.id, epoch)
     last = await decisions.last_look(tx, experiment.id, epoch)
-    standing = standing_of(
-        noted, last_look_at=None if last is None else last.at, canary_bp=went.canary_bp
-    )
+    last_look_at = None if last is None else _unskewed(last.at, now)
+    standing = standing_of(noted, last_look_at=last_look_at, canary_bp=went.canary_bp)
     age_s = await _data_age_s(tx, place, designs, now)
     readings = {
         canary: readings_of(analysis, went, canary=canary, at=now, data_age_s=age_s)
@@ -247,7 +252,14 @@ async def _data_age_s(
 ) -> float | None:
     recent = [(design.stage, arm) for design in designs[-2:] for arm in design.share_bp]
     newest = await streaks.newest_call(tx, place, recent)
-    return None if newest is None else (now - started_at_of(newest)).total_seconds()
+    if newest is None:
+        return None
+    return (now - _unskewed(started_at_of(newest), now)).total_seconds()
+
+
+def _unskewed(at: datetime, now: datetime) -> datetime:
+    """Take what another clock says is just about to come for the present."""
+    return now if now < at <= now + SKEW else at
 
 
 def _is_due(seen: Sight, now: datetime) -> bool:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.errors import NotFound
-from sidecar.core.facts import CellKey, Facts
-from sidecar.core.tallies import UnitKey, joined, moved, moved_values, newly_shared
+from sidecar.core.facts import Facts
+from sidecar.core.tallies import joined, moved, moved_values, shared
 from sidecar.core.tallies import tally as tallied
-from sidecar.core.totals import UnitVector
 from sidecar.store import experiments, facts, recount, totals
 from sidecar.store.recount import Difference
 
@@ -46,14 +45,14 @@ async def apply(tx: AsyncConnection, before: Sequence[Facts], after: Sequence[Fa
     limits = await totals.slow_limits(tx, concerned)
     tally = tallied(before, after, limits)
     await totals.lock(tx, {experiment_id for experiment_id, _ in concerned})
-    units = await totals.add_units(tx, tally.units)
+    was = await totals.add_units(tx, tally.units)
     values = await totals.add_values(tx, tally.values)
     changes = joined(
         [
             *tally.changes.items(),
-            *moved(tally.units, units).items(),
+            *moved(tally.units, was).items(),
             *moved_values(tally.values, values),
-            *(await _shared(tx, tally.units, units)),
+            *shared(tally.units, was),
         ]
     )
     await totals.add(tx, changes)
@@ -145,20 +144,3 @@ async def _epoch(
         msg = f"experiment {experiment.id!r} has no epoch {epoch} ({known})"
         raise NotFound(msg)
     return epoch
-
-
-async def _shared(
-    tx: AsyncConnection,
-    added: Mapping[UnitKey, UnitVector],
-    now: Mapping[UnitKey, UnitVector],
-) -> list[tuple[CellKey, dict[str, int]]]:
-    """Count the units that are now in more than one arm of their stage."""
-    new: dict[tuple[str, int, int, str], list[str]] = {}
-    for key, vector in now.items():
-        if vector.n == added[key].n:
-            new.setdefault((*key[:3], key[4]), []).append(key[3])
-    return [
-        (CellKey(*unit[:3], arm), {"multi_arm_units": count})
-        for unit, arms in (await totals.arms_of(tx, new)).items()
-        for arm, count in newly_shared(arms, new[unit]).items()
-    ]

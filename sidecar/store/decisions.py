@@ -92,7 +92,7 @@ async def fill_generations(tx: AsyncConnection) -> None:
     )
     statement = (
         update(decisions)
-        .where(decisions.c.generation.is_(None), decisions.c.action != {})
+        .where(decisions.c.generation.is_(None), decisions.c.action != {}, first.is_not(None))
         .values(generation=first)
     )
     await tx.execute(statement)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,11 +43,11 @@ async def open_stage(tx: AsyncConnection, experiment: Experiment, now: datetime)
 
 
 async def close_stage(tx: AsyncConnection, experiment_id: str, now: datetime) -> None:
-    """End the stage that lasts, if one does."""
+    """End the stage that lasts, if one does; not before it began, whatever the clock says."""
     await tx.execute(
         update(stages)
         .where(stages.c.experiment_id == experiment_id, stages.c.ended_at.is_(None))
-        .values(ended_at=now)
+        .values(ended_at=func.greatest(stages.c.started_at, now))
     )
 
 

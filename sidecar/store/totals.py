@@ -1,22 +1,19 @@
 """Where are the exact totals kept, and how do they change? By additions, a set at a time."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import cast
 
 import asyncpg
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.cells import Cell
+from sidecar.core.errors import Unavailable
 from sidecar.core.facts import CellKey
 from sidecar.core.tallies import Epoch, UnitKey, Weighted
 from sidecar.core.totals import UnitVector
-from sidecar.store.measured import totals
-
-Unit = tuple[str, int, int, str]
-"""Experiment, epoch, stage and unit, in whichever arms it is."""
 
 _LOCK_CLASS = 0x510_0006  # of the advisory locks under which totals change
 
@@ -39,13 +36,18 @@ _ADD = text(
         DO UPDATE SET value = kept.value + excluded.value
     """
 )
+# Of the units in all their arms: whether one comes to be in a second is asked as well.
+_UNITS = f"""
+    SELECT ctid, unit_id, arm, {", ".join(UnitVector._fields)} FROM unit_totals
+    WHERE experiment_id = $1 AND epoch = $2 AND stage = $3 AND unit_id = ANY($4::text[])
+    """  # noqa: S608 - names of ours
+# By their places on the disk, which stay while the experiment is locked: looking rows up by
+# their key once more takes three times as long.
 _ADD_UNITS = """
-    INSERT INTO unit_totals AS kept
-        (experiment_id, epoch, stage, arm, unit_id, {names})
-    SELECT $1, $2, $3, $4, added.*{zeros} FROM unnest($5::text[], {arrays}) AS added
-    ON CONFLICT (experiment_id, epoch, stage, unit_id, arm) DO UPDATE SET {additions}
-    RETURNING unit_id, n, bad, slow, ll, cost, w, wy
+    UPDATE unit_totals AS kept SET {additions}
+    FROM unnest($1::tid[], {arrays}) AS added (place, {names}) WHERE kept.ctid = added.place
     """
+_UNIT_COLUMNS = ("experiment_id", "epoch", "stage", "arm", "unit_id", *UnitVector._fields)
 _ADD_VALUES = text(
     """
     INSERT INTO unit_values AS kept
@@ -59,11 +61,7 @@ _ADD_VALUES = text(
     RETURNING experiment_id, epoch, stage, arm, unit_id, name, w, wv
     """
 )
-_ARMS = """
-    SELECT unit_id, array_agg(arm) FROM unit_totals
-    WHERE experiment_id = $1 AND epoch = $2 AND stage = $3 AND unit_id = ANY($4::text[])
-    GROUP BY unit_id HAVING count(*) > 1
-    """
+_CELLS = "SELECT stage, arm, name, value FROM totals WHERE experiment_id = $1 AND epoch = $2"
 _CELL = ("experiments", "epochs", "stages", "arms")
 
 
@@ -98,25 +96,37 @@ async def add(tx: AsyncConnection, changes: Mapping[CellKey, Mapping[str, int]])
 async def add_units(
     tx: AsyncConnection, units: Mapping[UnitKey, UnitVector]
 ) -> dict[UnitKey, UnitVector]:
-    """Add to what units are, and return what they are since."""
+    """Add to what units are; the transaction has locked their experiments.
+
+    Returns:
+        What these units were before, in every arm of their stages that they were in.
+
+    Raises:
+        Unavailable: Somebody has changed one of them without the lock.
+    """
     # As the drain does this for thousands, SQLAlchemy's rows would take half of the time.
     connection = await driver(tx)
-    cells: dict[tuple[str, int, int, str], list[UnitKey]] = {}
-    for key in sorted(units):
-        cells.setdefault(key[:4], []).append(key)
-    now: dict[UnitKey, UnitVector] = {}
-    for cell, keys in cells.items():
-        columns = zip(*[units[key] for key in keys], strict=True)
-        changing = {
-            name: column
-            for name, column in zip(UnitVector._fields, columns, strict=True)
-            if any(column)
-        }
-        found = await connection.fetch(
-            _adding(tuple(changing)), *cell, [key[4] for key in keys], *changing.values()
+    stages: dict[tuple[str, int, int], set[str]] = {}
+    for key in units:
+        stages.setdefault(key[:3], set()).add(key[4])
+    was: dict[UnitKey, UnitVector] = {}
+    places: dict[UnitKey, object] = {}
+    for stage, unit_ids in stages.items():
+        for found in await connection.fetch(_UNITS, *stage, sorted(unit_ids)):
+            place, unit_id, arm, *vector = found
+            key = (*stage, arm, unit_id)
+            was[key], places[key] = UnitVector._make(vector), place
+    # Most are new, and a COPY stores them at a third of the price. Were one of them there
+    # after all, it would break the transaction off.
+    new = [(*key, *units[key]) for key in sorted(units.keys() - was.keys(), key=_in_index)]
+    if new:
+        await connection.copy_records_to_table(
+            "unit_totals", records=new, columns=_UNIT_COLUMNS
         )
-        now |= {(*cell, row[0]): UnitVector._make(row[1:]) for row in found}
-    return now
+    known = sorted(units.keys() & was.keys())
+    if known:
+        await _add_at(connection, [places[key] for key in known], [units[key] for key in known])
+    return was
 
 
 async def add_values(
@@ -130,28 +140,16 @@ async def add_values(
     return {(tuple(row[:5]), row[5]): (int(row[6]), int(row[7])) for row in found}
 
 
-async def arms_of(tx: AsyncConnection, units: Iterable[Unit]) -> dict[Unit, list[str]]:
-    """Fetch the arms of those units that are in more than one."""
-    connection = await driver(tx)
-    stages: dict[tuple[str, int, int], list[str]] = {}
-    for unit in units:
-        stages.setdefault(unit[:3], []).append(unit[3])
-    return {
-        (*stage, row[0]): row[1]
-        for stage, unit_ids in stages.items()
-        for row in await connection.fetch(_ARMS, *stage, unit_ids)
-    }
-
-
 async def of_epoch(
     tx: AsyncConnection, experiment_id: str, epoch: int
 ) -> dict[tuple[int, str], Cell]:
-    """Fetch an epoch's cells by stage and arm; one without a call is absent."""
-    statement = select(totals.c.stage, totals.c.arm, totals.c.name, totals.c.value).where(
-        totals.c.experiment_id == experiment_id, totals.c.epoch == epoch
-    )
+    """Fetch an epoch's cells by stage and arm; one without a call is absent.
+
+    The transaction must have had a statement, see `driver`.
+    """
     cells: dict[tuple[int, str], dict[str, int]] = {}
-    for stage, arm, name, value in await tx.execute(statement):
+    # As it is for units: of a thousand rows, SQLAlchemy's would be most of the time.
+    for stage, arm, name, value in await (await driver(tx)).fetch(_CELLS, experiment_id, epoch):
         cells.setdefault((stage, arm), {})[name] = int(value)
     return {place: Cell(found) for place, found in cells.items()}
 
@@ -164,18 +162,40 @@ async def driver(tx: AsyncConnection) -> asyncpg.Connection:
     return cast("asyncpg.Connection", (await tx.get_raw_connection()).driver_connection)
 
 
+async def _add_at(
+    connection: asyncpg.Connection, places: Sequence[object], more: Sequence[UnitVector]
+) -> None:
+    """Add to the units that are in some places.
+
+    Raises:
+        Unavailable: Somebody has changed one without the lock.
+    """
+    columns = dict(zip(UnitVector._fields, zip(*more, strict=True), strict=True))
+    changing = {name: column for name, column in columns.items() if any(column)}
+    if not changing:
+        return
+    done = await connection.execute(_adding(tuple(changing)), places, *changing.values())
+    if done != f"UPDATE {len(places)}":
+        msg = f"{len(places)} units were to be added to, found {done!r}; repeat it"
+        raise Unavailable(msg)
+
+
+def _in_index(key: UnitKey) -> tuple[str, int, int, str, str]:
+    """Give what the index of units goes by."""
+    experiment_id, epoch, stage, arm, unit_id = key
+    return experiment_id, epoch, stage, unit_id, arm
+
+
 @cache
 def _adding(names: tuple[str, ...]) -> str:
-    """Write the statement that adds to some columns of units; `n` need not be one.
+    """Write the statement that adds to some columns of units.
 
     The fewer arrays there are, the less there is to send and to read.
     """
-    others = [name for name in UnitVector._fields if name not in names]
     return _ADD_UNITS.format(
-        names=", ".join((*names, *others)),
-        zeros="".join(", 0" for _ in others),
-        arrays=", ".join(f"${place}::bigint[]" for place, _ in enumerate(names, 6)),
-        additions=", ".join(f"{name} = kept.{name} + excluded.{name}" for name in names),
+        names=", ".join(names),
+        arrays=", ".join(f"${place}::bigint[]" for place, _ in enumerate(names, 2)),
+        additions=", ".join(f"{name} = kept.{name} + added.{name}" for name in names),
     )
 
 

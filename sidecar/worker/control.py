@@ -66,6 +66,7 @@ class Controller:
         self._publish = publish
         self._seen: dict[str, str] = {}  # what each experiment's last look rested on
         self._looked_at: dict[str, datetime] = {}
+        self._noted_at: datetime | None = None
         self._news: dict[str, str] = {}
         self.status = ControlStatus()
 
@@ -86,6 +87,9 @@ class Controller:
             Whether all went well.
         """
         error = await self._attempt(self._find_news())
+        noted_at, now = self._noted_at, self._clock()
+        if noted_at is None or abs(now - noted_at) >= LOOK_EVERY:
+            error = await self._attempt(self._note_generations()) or error
         for experiment_id in self._due():
             # The others come next all the same: what ails one may not ail them.
             error = await self._attempt(self._look(experiment_id)) or error
@@ -146,5 +150,11 @@ class Controller:
         )
         if self._publish is not None:
             await self._publish()
+        await self._note_generations()
+
+    async def _note_generations(self) -> None:
+        """Note which routes decisions led to: a person's too, and what others publish."""
+        now = self._clock()
         async with transaction(self._engine) as tx:
             await looking.note_generation(tx)
+        self._noted_at = now

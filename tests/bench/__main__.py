@@ -1,6 +1,22 @@
 """Run every measurement: one `name: value` line a figure."""
 
-from tests.bench import bench_drain, journal, overhead, reload
+from tests.bench import (
+    bench_drain,
+    bench_drain_totals,
+    bench_results,
+    bench_totals,
+    journal,
+    overhead,
+    reload,
+)
 
-for measurement in (journal, bench_drain, reload, overhead):
+for measurement in (
+    journal,
+    bench_drain,
+    bench_drain_totals,
+    bench_totals,
+    bench_results,
+    reload,
+    overhead,
+):
     measurement.main()

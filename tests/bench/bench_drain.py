@@ -7,13 +7,10 @@ dropped again) or starts the embedded server.
 """
 
 import asyncio
-import os
 import random
 import statistics
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,9 +27,7 @@ from sidecar.service.volume import Volume
 from sidecar.store import calls
 from sidecar.store.database import create_engine, transaction
 from sidecar.store.migrate import migrate
-from sidecar.up.home import Home
-from sidecar.up.postgres import EmbeddedPostgres
-from tests.databases import create_database, drop_database
+from tests.bench.grounds import grounds
 from tests.records import judge_record
 
 ROUNDS = 7
@@ -106,15 +101,8 @@ async def measure(url: str, directory: Path) -> None:
 
 
 def main() -> None:
-    """Find a server, make a database, measure, and leave nothing behind."""
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = os.environ.get("SIGNALOPS_DATABASE_URL")
-        if not server:
-            directory.chmod(0o711)  # a root user's server runs as another account
-            server = stack.enter_context(EmbeddedPostgres(Home(directory / "home"))).dsn
-        url = create_database(server, f"signalops_bench_{os.getpid()}")
-        stack.callback(drop_database, url)
+    """Measure in a database of its own, and leave nothing behind."""
+    with grounds() as (url, directory):
         asyncio.run(measure(url, directory / "handoff"))
 
 

@@ -26,7 +26,7 @@ import psutil
 
 from sidecar.up.stack import Running, stack
 from tests.bench.load import Load, load
-from tests.bench.system import child, project_key, small_plan
+from tests.bench.system import child, command_of, project_key, small_plan
 
 OUTAGE_S = 2.0
 RECOVERED_WITHIN_S = 90.0
@@ -127,7 +127,7 @@ def _workers() -> list[psutil.Process]:
     return [
         process
         for process in child("litellm").children()
-        if "spawn_main" in " ".join(process.cmdline())
+        if "spawn_main" in " ".join(command_of(process))
     ]
 
 

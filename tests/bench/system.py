@@ -63,5 +63,13 @@ def child(word: str) -> psutil.Process:
     return next(
         process
         for process in psutil.Process().children()
-        if any(word in {part, Path(part).name} for part in process.cmdline()[:4])
+        if any(word in {part, Path(part).name} for part in command_of(process)[:4])
     )
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Give a process's command line; one that has just died has none."""
+    try:
+        return process.cmdline()
+    except (psutil.ZombieProcess, psutil.NoSuchProcess):
+        return []

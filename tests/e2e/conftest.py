@@ -227,6 +227,24 @@ def system_in(
             found = System(running, plan, admin, lab, key)
             found.settle()
             yield found
+            check_totals(found)
+
+
+def check_totals(system: System) -> None:
+    """Recount the rows of every experiment, once the drain has come to rest."""
+
+    def undrained() -> int:
+        health = system.admin.get("/health/ready").raise_for_status().json()
+        return int(health["reconciliation"]["undrained_bytes"])
+
+    wait_for("a drain at rest", lambda: undrained() == 0)
+    listed = system.admin.get("/v1/experiments", params={"limit": 500}).raise_for_status()
+    for each in listed.json()["items"]:
+        path = f"/v1/experiments/{each['id']}"
+        for epoch in range(1, each["epoch"] + 1):
+            found = system.admin.get(f"{path}/verify", params={"epoch": epoch})
+            wrong = found.raise_for_status().json()["differences"]
+            assert wrong == [], f"totals of {each['id']}, epoch {epoch}, are wrong"
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks

@@ -234,10 +234,11 @@ async def test_metrics_are_prometheus_text(api: Sidecar) -> None:
 async def test_without_the_admin_role_only_health_and_metrics_are_served(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with sidecar(database_url, tmp_path, judge(), roles="publish,drain") as found:
+    roles = "publish,drain,control"
+    async with sidecar(database_url, tmp_path, judge(), roles=roles) as found:
         assert (await found.admin.get("/v1/routes")).status_code == 404
         assert (await found.admin.get("/health/ready")).json()["drain"]["error"] is None
-        assert (await found.admin.get("/metrics")).status_code == 200
+        assert "signalops_control_looks_total" in (await found.admin.get("/metrics")).text
 
 
 async def test_an_outage_of_the_database_is_a_503_and_passes(

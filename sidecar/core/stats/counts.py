@@ -166,7 +166,7 @@ def risk_ratio_sequence(stages: Sequence[RateStage], alpha: float) -> RiskRatio:
     if not comparable:
         return RiskRatio(None, 0.0, math.inf, 0.0)
     likelihood = _Likelihood(comparable)
-    mixed = logsumexp([likelihood.log(x) for x in _AROUND] + _LOG_WEIGHT_AROUND)
+    mixed = logsumexp(likelihood.logs(_AROUND) + _LOG_WEIGHT_AROUND)
     best = likelihood.best()
     floor = float(mixed) + math.log(alpha)
 
@@ -243,6 +243,12 @@ class _Likelihood:
     def log(self, x: float) -> float:
         odds = self._odds + x
         return self._fixed + self.canary * x - float(self._events @ np.logaddexp(0, odds))
+
+    def logs(self, x: FloatArray) -> FloatArray:
+        """Give `log` at several places at once."""
+        odds = self._odds[:, None] + x
+        found: FloatArray = self._fixed + self.canary * x - self._events @ np.logaddexp(0, odds)
+        return found
 
     def _slope(self, x: float) -> float:
         return self.canary - float(self._events @ expit(self._odds + x))

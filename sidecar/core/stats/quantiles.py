@@ -7,7 +7,7 @@ brings many, they are too narrow, and are for display.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,14 +79,25 @@ def quantile(histogram: Mapping[int, float], q: float) -> float | None:
         Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch", VLDB
         2019: logarithmic buckets bound the relative error.
     """
-    check_inside_unit(q=q)
+    [found] = quantiles(histogram, [q])
+    return found
+
+
+def quantiles(histogram: Mapping[int, float], qs: Sequence[float]) -> list[float | None]:
+    """Read several quantiles off a histogram, each as `quantile` does.
+
+    Raises:
+        Invalid: As `quantile`.
+    """
+    for q in qs:
+        check_inside_unit(q=q)
     buckets, counts = _sorted(histogram)
     if not buckets:
-        return None
+        return [None for _ in qs]
     below = np.cumsum(counts)
-    place = int(np.searchsorted(below, q * below[-1]))
-    bucket = buckets[min(place, len(buckets) - 1)]
-    return math.sqrt(edge_ms(bucket) * edge_ms(bucket + 1))
+    places = [int(np.searchsorted(below, q * below[-1])) for q in qs]
+    middles = [buckets[min(place, len(buckets) - 1)] for place in places]
+    return [math.sqrt(edge_ms(bucket) * edge_ms(bucket + 1)) for bucket in middles]
 
 
 def quantile_sequence(
