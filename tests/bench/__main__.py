@@ -5,6 +5,7 @@ from tests.bench import (
     bench_drain_totals,
     bench_results,
     bench_totals,
+    decisions,
     journal,
     overhead,
     reload,
@@ -17,6 +18,7 @@ for measurement in (
     bench_totals,
     bench_results,
     reload,
+    decisions,
     overhead,
 ):
     measurement.main()

@@ -12,7 +12,7 @@ import asyncio
 import os
 import sys
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,16 +96,20 @@ async def measure(url: str, directory: Path, sizes: dict[str, int]) -> None:
             if name == VERIFIED and not await is_exact(engine, experiment_id):
                 sys.exit("the totals are not what the calls add up to")
             took = [await ask_ms(api, experiment_id) for _ in range(REQUESTS)]
-            print(f"results_p95_ms_{name}: {quantile(took, 0.95):.1f}", flush=True)
-            print(f"results_p50_ms_{name}: {median(took):.1f}", flush=True)
+            print(
+                f"results_p95_ms_{name}: {quantile(took, 0.95):.1f}",
+                file=sys.__stdout__,
+                flush=True,
+            )
+            print(f"results_p50_ms_{name}: {median(took):.1f}", file=sys.__stdout__, flush=True)
         looks = [await look_cpu_ms(engine, experiment_id) for _ in range(WARM_UP + LOOKS)]
-        print(f"look_cpu_ms: {median(looks[WARM_UP:]):.1f}")
+        print(f"look_cpu_ms: {median(looks[WARM_UP:]):.1f}", file=sys.__stdout__)
 
 
 def main() -> None:
     """Measure the sizes that were asked for."""
     is_big = "--big" in sys.argv[1:] or os.environ.get("BIG") == "1"
-    with grounds() as (url, directory):
+    with redirect_stdout(sys.stderr), grounds() as (url, directory):  # the sidecar's log
         asyncio.run(measure(url, directory, SIZES | (BIG if is_big else {})))
 
 
