@@ -17,9 +17,8 @@ def make_auth(worker: Worker, master_key: str | None) -> Auth:
 
     async def auth(request: Request, api_key: str) -> UserAPIKeyAuth:
         try:
-            table = worker.table
             caller = authenticate(
-                api_key, table=table, master_key=master_key, now=datetime.now(UTC)
+                api_key, table=worker.newest(), master_key=master_key, now=datetime.now(UTC)
             )
             check_path(caller, request.url.path)
         except Denial as denial:

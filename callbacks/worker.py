@@ -76,6 +76,15 @@ class Worker:
         self.pending = found or self.pending
         return found is not None
 
+    def newest(self) -> RoutingTable:
+        """Return the table published last, whether it is in use yet or not.
+
+        For keys: they come before any hook of ours, in a worker that has just begun too.
+        """
+        if self.pending is None and self.table.generation == 0:
+            self.look()
+        return self.pending or self.table
+
     def use(self, table: RoutingTable) -> None:
         """Take a table into use: the requests from now on are routed by it."""
         self.table, self.pending = table, None

@@ -20,7 +20,6 @@ from sidecar.up.stack import Plan, Running, free_port, stack
 from tests.embedded import common_ground
 
 PATIENCE_S = 30.0
-OWN_STACKS = {"test_chaos", "test_decisions", "test_demo", "test_full_disk", "test_up"}
 JUDGE = {"task": "judge", "labels": ["relevant", "irrelevant", "maybe"]}
 
 
@@ -249,8 +248,7 @@ def check_totals(system: System) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a stack in one worker, and what starts its own in another."""
+    """Keep these tests in one worker: one stack at a time is all that two cores carry."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            group = "own-stacks" if item.path.stem in OWN_STACKS else "stack"
-            item.add_marker(pytest.mark.xdist_group(group))
+            item.add_marker(pytest.mark.xdist_group("stack"))

@@ -32,7 +32,7 @@ QUICK = {
     "slow_ms": 4_000,
     "audit": {"rate": 1.0},
     "goal": {"metric": "agreement", "margin": 0.1},
-    "horizon": {"max_labelled": 1_200},
+    "horizon": {"max_labelled": 600},
     "holdback": {"share": 0, "hours": 0},
     "ramp": [
         {"share": 0.1, "min_units": 20, "min_time_s": 0},
