@@ -1,18 +1,17 @@
 """`/v1/experiments/{id}/…`: its plan, its looks, and what was decided, by whom and why."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from sidecar.api.bodies import Because, Body, Limit, Line, Prose
-from sidecar.api.deps import IfMatch, Now, Operator, Reader, Tx, by, etag, seen_version
+from sidecar.api.changes import Change, because, tagged
+from sidecar.api.deps import Reader, Tx
 from sidecar.api.pages import Page
 from sidecar.service import deciding, looking
 from sidecar.service import experiments as service
-from sidecar.service.experiments import Asked
 from sidecar.service.views import ExperimentView
 from sidecar.store.decisions import Decision, Look
 from sidecar.store.epochs import Epoch
@@ -40,26 +39,17 @@ class Promotion(Reasoned):
     arm: Line | None = Field(None, description="Needed when there are several canaries.")
 
 
-def _change(experiment_id: Line, now: Now, actor: Operator, if_match: IfMatch = None) -> Asked:
-    return Asked(experiment_id, actor.project_id, by(actor, now), seen_version(if_match))
-
-
-Change = Annotated[Asked, Depends(_change)]
-
-
 @router.put("/plan")
 async def set_plan(asked: Change, body: NewPlan, tx: Tx, response: Response) -> ExperimentView:
     """Change the plan; a started experiment begins a new epoch, the old one stays readable."""
-    return _tagged(
-        response, await service.set_plan(tx, _because(asked, body.reason), body.plan)
-    )
+    return tagged(response, await service.set_plan(tx, because(asked, body.reason), body.plan))
 
 
 @router.post("/promote")
 async def promote(asked: Change, body: Promotion, tx: Tx, response: Response) -> ExperimentView:
     """Give a canary the traffic; the plan's hold-back stays with the primary for a while."""
-    done = await deciding.promote(tx, _because(asked, body.reason), body.arm)
-    return _tagged(response, done)
+    done = await deciding.promote(tx, because(asked, body.reason), body.arm)
+    return tagged(response, done)
 
 
 @router.post("/rollback")
@@ -67,13 +57,13 @@ async def roll_back(
     asked: Change, body: Reasoned, tx: Tx, response: Response
 ) -> ExperimentView:
     """Take the canaries out of traffic at once, and end the experiment."""
-    return _tagged(response, await deciding.roll_back(tx, _because(asked, body.reason)))
+    return tagged(response, await deciding.roll_back(tx, because(asked, body.reason)))
 
 
 @router.post("/undo")
 async def undo(asked: Change, body: Reasoned, tx: Tx, response: Response) -> ExperimentView:
     """Take back the latest decision that changed the shares, whoever took it."""
-    return _tagged(response, await deciding.undo(tx, _because(asked, body.reason)))
+    return tagged(response, await deciding.undo(tx, because(asked, body.reason)))
 
 
 @router.get("/epochs")
@@ -110,12 +100,3 @@ async def list_looks(
     return await looking.history_of(
         tx, experiment_id, project_id=actor.project_id, epoch=epoch, limit=limit
     )
-
-
-def _because(asked: Asked, reason: str | None) -> Asked:
-    return replace(asked, by=replace(asked.by, reason=reason))
-
-
-def _tagged(response: Response, changed: ExperimentView) -> ExperimentView:
-    response.headers.update(etag(changed.version))
-    return changed

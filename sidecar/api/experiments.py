@@ -1,7 +1,6 @@
 """`/v1/experiments`: plan, start, pause, change, stop, and ask for results."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -9,9 +8,9 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from sidecar.api.bodies import Because, Body, Limit, Line, Prose, Share, to_json
+from sidecar.api.changes import Change, because, tagged
 from sidecar.api.deps import (
     IdempotencyKey,
-    IfMatch,
     Now,
     Operator,
     Reader,
@@ -21,7 +20,6 @@ from sidecar.api.deps import (
     claim_of,
     etag,
     new_id,
-    seen_version,
 )
 from sidecar.api.pages import Page, decode_place, page_of
 from sidecar.core.experiments import Status
@@ -68,16 +66,8 @@ class NewShares(Because):
     shares: dict[Line, Share]
 
 
-def _change(experiment_id: Line, now: Now, actor: Operator, if_match: IfMatch = None) -> Asked:
-    return Asked(experiment_id, actor.project_id, by(actor, now), seen_version(if_match))
-
-
-Change = Annotated[Asked, Depends(_change)]
-
-
 def _move(asked: Change, body: Because | None = None) -> Asked:
-    reason = None if body is None else body.reason
-    return replace(asked, by=replace(asked.by, reason=reason))
+    return because(asked, None if body is None else body.reason)
 
 
 Move = Annotated[Asked, Depends(_move)]
@@ -142,25 +132,25 @@ async def get(experiment_id: Line, tx: Tx, actor: Reader, response: Response) ->
 @router.post("/{experiment_id}/start")
 async def start(asked: Move, tx: Tx, response: Response) -> ExperimentView:
     """Let a draft take its group over."""
-    return _tagged(response, await service.start(tx, asked))
+    return tagged(response, await service.start(tx, asked))
 
 
 @router.post("/{experiment_id}/pause")
 async def pause(asked: Move, tx: Tx, response: Response) -> ExperimentView:
     """Let the primary serve all for a while."""
-    return _tagged(response, await service.pause(tx, asked))
+    return tagged(response, await service.pause(tx, asked))
 
 
 @router.post("/{experiment_id}/resume")
 async def resume(asked: Move, tx: Tx, response: Response) -> ExperimentView:
     """Go on after a pause."""
-    return _tagged(response, await service.resume(tx, asked))
+    return tagged(response, await service.resume(tx, asked))
 
 
 @router.post("/{experiment_id}/stop")
 async def stop(asked: Move, tx: Tx, response: Response) -> ExperimentView:
     """End it, and hand its group back to the YAML."""
-    return _tagged(response, await service.stop(tx, asked))
+    return tagged(response, await service.stop(tx, asked))
 
 
 @router.put("/{experiment_id}/shares")
@@ -168,8 +158,8 @@ async def set_shares(
     asked: Change, body: NewShares, tx: Tx, response: Response
 ) -> ExperimentView:
     """Change the shares; raising a canary's moves units only into it."""
-    because = replace(asked, by=replace(asked.by, reason=body.reason))
-    return _tagged(response, await service.set_shares(tx, because, body.shares))
+    done = await service.set_shares(tx, because(asked, body.reason), body.shares)
+    return tagged(response, done)
 
 
 @router.get("/{experiment_id}/results")
@@ -206,8 +196,3 @@ async def list_events(
     )
     more = len(found) > limit
     return Page(found[:limit], str(found[limit - 1].id) if more else None)
-
-
-def _tagged(response: Response, changed: ExperimentView) -> ExperimentView:
-    response.headers.update(etag(changed.version))
-    return changed

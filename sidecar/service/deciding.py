@@ -27,10 +27,10 @@ from sidecar.core.plan import Plan, plan_hash
 from sidecar.core.ramp import shares_of
 from sidecar.core.readings import State
 from sidecar.service import routes
-from sidecar.service.experiments import Asked, for_change
+from sidecar.service.experiments import Asked, check_free, for_change
 from sidecar.service.stretches import save_change
 from sidecar.service.views import ExperimentView, view
-from sidecar.store import decisions, experiments, generations, stages
+from sidecar.store import decisions, generations, stages
 from sidecar.store.events import By
 
 _ACTIONS = {
@@ -105,12 +105,12 @@ async def undo(tx: AsyncConnection, asked: Asked) -> ExperimentView:
     if last is None:
         msg = f"experiment {experiment.id!r} has no decision that could be undone"
         raise Conflict(msg)
-    await _check_free(tx, experiment)
+    await check_free(tx, experiment)
     canary_bp = BUCKETS - last.share_bp.get(PRIMARY, 0)
     decision = acting.undone(canary_bp, actor=asked.by.actor, why=asked.by.reason or "")
     after = _reopened(experiment, last)
     stored = await save_change(tx, experiment, after, "undone", asked.by)
-    noted = await _note(tx, experiment, decision, Seen(action={"undoes": last.id}), asked.by)
+    noted = await note(tx, experiment, decision, Seen(action={"undoes": last.id}), asked.by)
     await decisions.mark_undone(tx, last.id, noted)
     return view(stored, await stages.of_experiment(tx, experiment.id))
 
@@ -140,16 +140,9 @@ async def carry_out(
         action["outcome"] = after.outcome.value
     if experiment.status is Status.PAUSED:
         action["was_paused"] = True
-    await _note(tx, experiment, decision, replace(seen, action=action), by)
+    await note(tx, experiment, decision, replace(seen, action=action), by)
     stored = await save_change(tx, experiment, after, _ACTIONS[decision.state], by)
     return view(stored, await stages.of_experiment(tx, experiment.id))
-
-
-async def note(
-    tx: AsyncConnection, experiment: Experiment, decision: Decision, seen: Seen, by: By
-) -> None:
-    """Note a decision that changes nothing: advice, or a doubt."""
-    await _note(tx, experiment, decision, seen, by)
 
 
 def promoted_arm(noted: Sequence[decisions.Decision]) -> str | None:
@@ -228,20 +221,10 @@ def _canary(experiment: Experiment, arm: str | None) -> str:
     return arm
 
 
-async def _check_free(tx: AsyncConnection, experiment: Experiment) -> None:
-    running = await experiments.running_on(tx, experiment.group)
-    if running is not None and running.id != experiment.id:
-        msg = (
-            f"group {experiment.group!r} is owned by experiment {running.id!r}, which is "
-            f"{running.status}; stop that one first"
-        )
-        raise Conflict(msg)
-
-
-async def _note(
+async def note(
     tx: AsyncConnection, experiment: Experiment, decision: Decision, seen: Seen, by: By
 ) -> int:
-    """Keep a decision; returns its id."""
+    """Keep a decision, be it carried out or advice; returns its id."""
     present = await generations.number(tx)
     row = decisions.Decision(
         experiment_id=experiment.id,

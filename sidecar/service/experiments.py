@@ -128,13 +128,7 @@ async def start(tx: AsyncConnection, asked: Asked) -> ExperimentView:
         msg = f"experiment {experiment.id!r} is paused; resume it"
         raise IllegalMove(msg)
     after = move(experiment, Status.ACTIVE, now=asked.by.now)
-    running = await experiments.running_on(tx, experiment.group)
-    if running is not None:
-        msg = (
-            f"group {experiment.group!r} is owned by experiment {running.id!r}, which is "
-            f"{running.status}; stop that one first"
-        )
-        raise Conflict(msg)
+    await check_free(tx, experiment)
     check_experiment(await routes.catalogue(tx), experiment)
     return view(await save_change(tx, experiment, after, "started", asked.by))
 
@@ -249,6 +243,21 @@ async def _move(tx: AsyncConnection, asked: Asked, to: Status, action: str) -> E
     experiment = await for_change(tx, asked)
     after = move(experiment, to, now=asked.by.now)
     return view(await save_change(tx, experiment, after, action, asked.by))
+
+
+async def check_free(tx: AsyncConnection, experiment: Experiment) -> None:
+    """Refuse to take over a group that another experiment owns.
+
+    Raises:
+        Conflict: One does.
+    """
+    running = await experiments.running_on(tx, experiment.group)
+    if running is not None and running.id != experiment.id:
+        msg = (
+            f"group {experiment.group!r} is owned by experiment {running.id!r}, which is "
+            f"{running.status}; stop that one first"
+        )
+        raise Conflict(msg)
 
 
 async def for_change(tx: AsyncConnection, asked: Asked) -> Experiment:
