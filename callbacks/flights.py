@@ -22,6 +22,7 @@ class Flight:
         offered: The deployments the last try could choose from.
         attempts: Failed tries, as far as the router told when it asked for the next.
         logged: LiteLLM's own account, when that came before the end of the call.
+        answer: What was answered, when its id is not yet the one that the client will get.
     """
 
     call_id: str
@@ -38,6 +39,7 @@ class Flight:
     offered: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     logged: Reply | None = None
+    answer: Reply | None = None
 
 
 class Flights:

@@ -19,7 +19,7 @@ from callbacks.access import Denial
 from callbacks.auth import refusal
 from callbacks.deployments import Deployments, Router
 from callbacks.flights import Flight
-from callbacks.payload.reply import Reply, read_logged, read_reply
+from callbacks.payload.reply import Reply, read_logged
 from callbacks.payload.request import stamp_of_logged
 from callbacks.payload.stream import StreamCutError, StreamReader
 from callbacks.traffic import Traffic
@@ -86,12 +86,17 @@ class Handler(CustomLogger):
         response: object,
         request_headers: object = None,  # noqa: ARG002
     ) -> dict[str, str] | None:
-        """Tell the client which call, experiment and arm this was."""
+        """Tell the client which call, experiment and arm this was.
+
+        Nothing changes the answer after this hook, so one that waited is recorded here.
+        """
         try:
-            return self._traffic.headers(data, response)
+            told = self._traffic.headers(data, response)
         except Exception as error:
             self._worker.failed("call.headers", error)
-            return None
+            told = None
+        self._record_sealed(data, response)
+        return told
 
     async def async_post_call_success_hook(
         self,
@@ -102,7 +107,7 @@ class Handler(CustomLogger):
         """Record a whole answer before the client has it."""
         try:
             flight = self._traffic.flight(data)
-            self._traffic.land(flight, data, lambda: read_reply(response))
+            self._traffic.answered(flight, data, response)
         except Exception as error:
             self._worker.failed("call.record", error)
 
@@ -160,6 +165,12 @@ class Handler(CustomLogger):
                 self._traffic.enrich(call_id, read_logged(kwargs, response_obj))
         except Exception as error:
             self._worker.failed("call.enrich", error)
+
+    def _record_sealed(self, data: dict[str, Any], response: object) -> None:
+        try:
+            self._traffic.sealed(self._traffic.flight(data), data, response)
+        except Exception as error:
+            self._worker.failed("call.record", error)
 
     def _flight_of(self, data: dict[str, Any]) -> Flight | None:
         try:

@@ -73,6 +73,7 @@ def record_of(
         status=status,
         error_class=None if broken is None else type(broken).__name__,
         metadata=flight.asked.metadata,
+        response_id=reply.response_id,
     )
 
 

@@ -13,7 +13,14 @@ from typing import Any
 from callbacks.access import MASTER, check_model
 from callbacks.flights import Flight, Flights
 from callbacks.payload.failure import read_attempts, status_of
-from callbacks.payload.reply import Reply, Usage, noted_deployment, served_deployment
+from callbacks.payload.reply import (
+    Reply,
+    Usage,
+    noted_deployment,
+    read_id,
+    read_reply,
+    served_deployment,
+)
 from callbacks.payload.request import (
     Asked,
     caller_of,
@@ -112,6 +119,23 @@ class Traffic:
             flight = self._flights.get(stamp_of(data))
             served = _served(flight, served_deployment(response), data)
         return told | ({"x-signalops-served-by": served} if served else {})
+
+    def answered(
+        self, flight: Flight | None, data: Mapping[str, Any], response: object
+    ) -> None:
+        """Record a whole answer; of the Responses API, once the client's id for it is known.
+
+        LiteLLM gives the client another id than the provider's, and does so after this.
+        """
+        if flight is not None and flight.asked.surface == "responses":
+            flight.answer = read_reply(response)
+        else:
+            self.land(flight, data, lambda: read_reply(response))
+
+    def sealed(self, flight: Flight | None, data: Mapping[str, Any], response: object) -> None:
+        """Record an answer that has waited for its id, the last thing that changes in it."""
+        if flight is not None and (answer := flight.answer) is not None:
+            self.land(flight, data, lambda: replace(answer, response_id=read_id(response)))
 
     def flight(self, data: Mapping[str, Any]) -> Flight | None:
         """Find the call under way that a hook is about."""

@@ -12,11 +12,12 @@ from sqlalchemy import Connection
 
 from sidecar.core.errors import Invalid
 from sidecar.store.database import create_engine
+from sidecar.store.learned import feedback
 from sidecar.store.measured import totals
 from sidecar.store.partitions import is_partition
 
-# Both halves of the schema; whoever imports only `tables` has one.
-metadata = totals.metadata
+# All parts of the schema: each table must have been imported to be known.
+metadata = next(iter({table.metadata for table in (totals, feedback)}))
 
 
 def include_object(

@@ -46,4 +46,5 @@ def judge_record(now: datetime, unit_id: str = "u-1", post: str = "a post") -> C
         status=200,
         error_class=None,
         metadata={"source": "forum"},
+        response_id="chatcmpl-0f1e2d3c",
     )

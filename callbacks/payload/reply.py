@@ -24,6 +24,7 @@ class Reply:
         deployment: Id of who answered; None when the response does not tell.
         provider_model: The provider's own name for it.
         cost_usd: What LiteLLM reckons; None or 0 mean that it may not know.
+        response_id: The answer's own id.
     """
 
     answer: Answer = field(default_factory=Answer)
@@ -32,6 +33,7 @@ class Reply:
     deployment: str | None = None
     provider_model: str | None = None
     cost_usd: float | None = None
+    response_id: str | None = None
 
 
 def read_reply(response: object) -> Reply:
@@ -53,7 +55,13 @@ def read_reply(response: object) -> Reply:
         deployment=served_deployment(response),
         provider_model=_text(get("model")),
         cost_usd=_number(hidden_params(response).get("response_cost")),
+        response_id=read_id(response),
     )
+
+
+def read_id(response: object) -> str | None:
+    """Read the id of an answer of any surface, as it is at this moment."""
+    return _text(_getter(response)("id"))
 
 
 def read_usage(usage: object) -> Usage:

@@ -13,6 +13,7 @@ from callbacks.payload.reply import (
     Reply,
     Usage,
     plain,
+    read_id,
     read_reply,
     read_usage,
     served_deployment,
@@ -81,10 +82,11 @@ def _read_chunks(pieces: list[object]) -> Reply:
     texts: list[str] = []
     refusals: list[str] = []
     calls: dict[int, dict[str, Any]] = {}
-    finish = model = None
+    finish = model = response_id = None
     usage = Usage()
     for piece in pieces:
         model = model or getattr(piece, "model", None)
+        response_id = response_id or read_id(piece)
         if found := getattr(piece, "usage", None):
             usage = read_usage(found)
         choice = next(iter(getattr(piece, "choices", None) or ()), None)
@@ -102,7 +104,7 @@ def _read_chunks(pieces: list[object]) -> Reply:
         tool_calls=[calls[index] for index in sorted(calls)],
         refusal="".join(refusals) or None,
     )
-    return Reply(answer, finish, usage, provider_model=model)
+    return Reply(answer, finish, usage, provider_model=model, response_id=response_id)
 
 
 def _merge_call(calls: dict[int, dict[str, Any]], piece: object) -> None:
@@ -118,16 +120,24 @@ def _merge_call(calls: dict[int, dict[str, Any]], piece: object) -> None:
 
 
 def _read_responses(pieces: list[object]) -> Reply:
-    """Read the events of the Responses API; the last one carries the whole answer."""
+    """Read the events of the Responses API; the last one carries the whole answer.
+
+    Its id is taken from the first: LiteLLM gives the client another id than the provider's,
+    and writes that into each event after we have passed it on, so not yet into the last.
+    """
+    ids = (read_id(getattr(piece, "response", None)) for piece in pieces)
+    response_id = next(filter(None, ids), None)
     for piece in reversed(pieces):
         if str(_event_type(piece)) in FINAL_EVENTS:
-            return read_reply(getattr(piece, "response", None))
+            final = read_reply(getattr(piece, "response", None))
+            return replace(final, response_id=response_id)
     texts = [
         getattr(piece, "delta", None) or ""
         for piece in pieces
         if str(_event_type(piece)) == "response.output_text.delta"
     ]
-    return Reply(Answer("".join(texts) if texts else None))
+    answer = Answer("".join(texts) if texts else None)
+    return Reply(answer, response_id=response_id)
 
 
 def _event_type(piece: object) -> object:
@@ -139,11 +149,12 @@ def _read_events(events: Iterator[dict[str, Any]]) -> Reply:
     """Read the events of the Messages API."""
     texts: list[str] = []
     calls: dict[int, dict[str, Any]] = {}
-    finish = model = None
+    finish = model = response_id = None
     usage: dict[str, Any] = {}
     for event in events:
         message = event.get("message") or {}
         model = model or message.get("model")
+        response_id = response_id or read_id(message)
         usage |= {k: v for k, v in (message.get("usage") or {}).items() if v is not None}
         usage |= {k: v for k, v in (event.get("usage") or {}).items() if v is not None}
         delta = event.get("delta") or {}
@@ -157,7 +168,8 @@ def _read_events(events: Iterator[dict[str, Any]]) -> Reply:
             calls[index]["input"] += delta.get("partial_json") or ""
     text = "".join(texts)
     answer = Answer(text if text or not calls else None, list(calls.values()))
-    return Reply(answer, finish, read_usage(usage), provider_model=model)
+    told = read_usage(usage)
+    return Reply(answer, finish, told, provider_model=model, response_id=response_id)
 
 
 def _sse(pieces: list[object]) -> Iterator[dict[str, Any]]:

@@ -57,6 +57,11 @@ def say(message: str = "") -> None:
     _console().print(Text(clean(message)), soft_wrap=True)
 
 
+def tell(message: str) -> None:
+    """Print sentences, broken between words to fit the terminal."""
+    _console().print(Text(clean(message)))
+
+
 def complain(message: str) -> None:
     """Print what is wrong, to standard error."""
     Console(stderr=True).print(Text(clean(message), style="red"), soft_wrap=True)

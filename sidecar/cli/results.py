@@ -9,6 +9,7 @@ from sidecar.cli.output import (
     percent,
     say,
     show_table,
+    tell,
     time_of,
 )
 from sidecar.cli.verdict import show_verdict
@@ -16,7 +17,7 @@ from sidecar.cli.verdict import show_verdict
 
 def show_results(found: dict[str, Any]) -> None:
     """Print verdict, metrics, validity, what is still needed, and what the calls add up to."""
-    say(
+    tell(
         f"{found['experiment_id']} on {found['group']}: {found['status']}"
         f"{_ended(found)}, epoch {found['epoch']}, generation {found['generation']}"
     )
@@ -32,7 +33,7 @@ def show_results(found: dict[str, Any]) -> None:
         )
     checked = found["reconciliation"]
     say()
-    say(
+    tell(
         f"served {checked['served']:,}, journalled {checked['journalled']:,}, "
         f"stored {checked['stored']:,}, quarantined {checked['quarantined']:,}, "
         f"lost {checked['lost']:,}: {checked['explanation']}"

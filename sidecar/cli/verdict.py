@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sidecar.cli.output import NOTHING, number, percent, say, show_fields, show_table
+from sidecar.cli.output import NOTHING, number, percent, say, show_fields, show_table, tell
 
 _WORDS = {
     "promote": "PROMOTE",
@@ -22,7 +22,7 @@ def show_verdict(found: dict[str, Any]) -> None:
     several = len(found["decisions"]) > 1
     for decision in found["decisions"]:
         arm = f"{decision['arm']}: " if several else ""
-        say(f"{arm}{_WORDS[decision['state']]}. {decision['text']}")
+        tell(f"{arm}{_WORDS[decision['state']]}. {decision['text']}")
     say()
     show_table(
         ("metric", ">primary", ">canary", ">difference", ">interval", ">limit", "verdict"),

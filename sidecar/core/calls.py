@@ -15,6 +15,10 @@ from enum import StrEnum
 from sidecar.core.errors import Invalid
 
 FORM = 1  # of a journal line; a reader refuses a form it does not know
+LATER = frozenset({"response_id"})  # fields that a proxy a version behind does not write
+# Characters. LiteLLM seals the ids of Responses for its clients, which makes them some 350
+# to 500 long; PostgreSQL indexes up to 2,700 bytes.
+MAX_RESPONSE_ID = 1_000
 
 
 class Outcome(StrEnum):
@@ -73,6 +77,7 @@ class CallRecord:
         cost_usd: None when the price is unknown, which is not free.
         status: HTTP status the client saw; None when a stream broke after its 200.
         error_class: Of the final error. `metadata`: the client's own.
+        response_id: The answer's own id, as the client got it; None when it had none.
     """
 
     call_id: str
@@ -111,6 +116,7 @@ class CallRecord:
     status: int | None
     error_class: str | None
     metadata: Mapping[str, object]
+    response_id: str | None = None
 
     def to_line(self) -> dict[str, object]:
         """Give the record as a journal line's JSON object."""
@@ -149,7 +155,8 @@ def read_line(line: Mapping[str, object]) -> CallRecord | Enrichment:
         msg = f"the line is of no known form or kind (form {FORM}: {', '.join(_KINDS)})"
         raise Invalid(msg)
     try:
-        values = {field.name: line[field.name] for field in fields(kind)}
+        names = [field.name for field in fields(kind)]
+        values = {name: line[name] for name in names if name not in LATER or name in line}
         uuid.UUID(str(values["call_id"]))
         return kind(**_typed(values) if kind is CallRecord else values)  # type: ignore[arg-type]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -180,6 +187,16 @@ def started_at_of(call_id: str) -> datetime:
     except (ValueError, OverflowError, OSError) as error:
         msg = f"{call_id[:40]!r} is no call id; expected a UUID such as the header carries"
         raise Invalid(msg) from error
+
+
+def kept_id(response_id: object) -> str | None:
+    """Give an answer's id as it is kept: whole, or not at all.
+
+    One that was cut or mended would not be the one its client asks by.
+    """
+    if not isinstance(response_id, str) or not 0 < len(response_id) <= MAX_RESPONSE_ID:
+        return None
+    return response_id if response_id.isascii() and response_id.isprintable() else None
 
 
 def _typed(values: dict[str, object]) -> dict[str, object]:

@@ -70,6 +70,9 @@ def decide(plan: Plan, readings: Readings, standing: Standing) -> Decision:
         `docs/statistics.md`. A stage whose minimum is met only in the look that reaches the
         horizon is not entered, for nothing would be seen of it.
     """
+    if standing.is_broken and standing.latched is State.PROMOTE:
+        # A promotion gives the canary its share again and again: not to one that broke.
+        standing = replace(standing, latched=None)
     look = _Look(plan, readings, standing)
     found = next(filter(None, (rule(look) for rule in _RULES)), None)
     decision = found or Decision(State.KEEP_COLLECTING, _missing(look))
@@ -149,6 +152,8 @@ def _promoted(look: _Look) -> Decision | None:
     target = promoted_bp(look.plan)
     if readings.canary_bp != target:
         return replace(decision, set_canary_bp=target)
+    if not standing.is_carried_out:  # advice has no second half
+        return decision
     since = standing.latched_at or readings.at
     if readings.at - since < timedelta(hours=look.plan.holdback.hours):
         return replace(decision, reasons=("latched", "holdback"))

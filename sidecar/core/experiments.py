@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from sidecar.core.assignment import BUCKETS, PRIMARY, basis_points
-from sidecar.core.errors import IllegalMove, Invalid
+from sidecar.core.errors import IllegalMove, Invalid, NotFound
 from sidecar.core.plan import Plan
 from sidecar.core.routing import Owner, UnitSource
 
@@ -87,6 +87,20 @@ class Experiment:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     hold: Hold | None = None
+
+
+def epoch_of(experiment: Experiment, asked: int | None) -> int:
+    """Say which of an experiment's epochs is asked for: the present one for None.
+
+    Raises:
+        NotFound: It has no such epoch.
+    """
+    epoch = experiment.epoch if asked is None else asked
+    if not 1 <= epoch <= experiment.epoch:
+        known = f"it has 1 to {experiment.epoch}"
+        msg = f"experiment {experiment.id!r} has no epoch {epoch} ({known})"
+        raise NotFound(msg)
+    return epoch
 
 
 def move(experiment: Experiment, to: Status, *, now: datetime) -> Experiment:

@@ -16,6 +16,8 @@ class RecordedCall:
         verdict_failure: Why a judge's call has no label; None for every other call.
         audit_ppm: Chance of being drawn for the audit, in millionths; None when the call
             could not be, for it has no readable answer or no plan.
+        response_id: The answer's own id, as the client got it; None when it had none, or one
+            that cannot be kept whole.
         metadata: The client's own, with U+FFFD for what PostgreSQL cannot hold.
     """
 
@@ -58,6 +60,7 @@ class RecordedCall:
     error_class: str | None
     audit_ppm: int | None
     is_drawn: bool
+    response_id: str | None
     metadata: Mapping[str, object]
 
 

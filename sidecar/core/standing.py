@@ -36,21 +36,18 @@ def standing_of(
 
     Args:
         decided: Of the epoch, those not undone, newest first.
-        last_look_at: The latest time of any stored look.
+        last_look_at: When the newest stored look was taken.
         canary_bp: Present share of all canaries; a person who gives them traffic again
             closes the breaker.
     """
-    opened = next((i for i, d in enumerate(decided) if _is_break(d)), None)
-    is_broken = opened is not None and canary_bp == 0
-    # A promotion gives the canary its share again and again: not one that broke since.
-    since = decided[:opened] if is_broken else decided
-    ended = next((d for d in decided if d.state in TERMINAL and _stays(d, since)), None)
+    ended = next((d for d in decided if d.state in TERMINAL), None)
     return Standing(
         latched=None if ended is None else State(ended.state),
         latched_at=None if ended is None else ended.at,
         last_look_at=last_look_at,
-        is_broken=is_broken,
+        is_broken=canary_bp == 0 and any(_is_break(d) for d in decided),
         is_manual=_last_word(decided) == UNDONE,
+        is_carried_out=ended is not None and any(_carries_out(d, ended) for d in decided),
     )
 
 
@@ -58,8 +55,8 @@ def _is_break(decision: Decided) -> bool:
     return "circuit_breaker" in decision.reasons and bool(decision.action)
 
 
-def _stays(decision: Decided, since: Sequence[Decided]) -> bool:
-    return decision.state != State.PROMOTE or decision in since
+def _carries_out(decision: Decided, ended: Decided) -> bool:
+    return decision.state == ended.state and bool(decision.action)
 
 
 def _last_word(decided: Sequence[Decided]) -> str | None:

@@ -57,6 +57,7 @@ _UNKNOWN: Mapping[str, Any] = {
     "status": None,
     "error_class": ERROR_CLASS,
     "metadata": {},
+    "response_id": None,
 }
 _STAMPED = {field.name for field in fields(CallRecord)} - {
     *_UNKNOWN,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
-from sidecar.core.calls import FORM, Answer, Attempt, Outcome
+from sidecar.core.calls import FORM, LATER, Answer, Attempt, Outcome, kept_id
 from sidecar.core.contents import Stored
 from sidecar.core.errors import Invalid
 from sidecar.core.facts import ll_of
@@ -77,7 +77,9 @@ class CallLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     request: Document
     answer: Document
     metadata: Document
+    # What a line need not have.
     started_at: object = None  # the call id says it
+    response_id: str | None = None  # a proxy that is a version behind does not know it
 
 
 Judged = tuple[str | None, float | None, str | None, VerdictFailure | None]
@@ -85,7 +87,8 @@ Judged = tuple[str | None, float | None, str | None, VerdictFailure | None]
 
 _UNJUDGED: Judged = (None, None, None, None)
 _NAMES = CallLine.__struct_fields__
-_NEEDED = [name for name in _NAMES if name != "started_at"]
+_OPTIONAL = ("started_at", *LATER)
+_NEEDED = [name for name in _NAMES if name not in _OPTIONAL]
 _MIDDLE = _NAMES.index("finish_reason")
 _END = _NAMES.index("form")
 _MADE = (
@@ -103,6 +106,7 @@ _expected = (
     "ttft_ll",
     "audit_ppm",
     "is_drawn",
+    "response_id",
 )
 if tuple("group_name" if name == "group" else name for name in _expected) != COLUMNS:
     msg = f"the columns of calls are {COLUMNS}; a line gives {_expected}"
@@ -146,7 +150,8 @@ def _read_generally(line: bytes) -> tuple[CallLine | Document, Encode]:
         raise Invalid(msg)
     if document.get("kind") != "call" or document.get("form") != FORM:
         return document, exact
-    call = CallLine(**{name: document[name] for name in _NEEDED})
+    more = {name: document[name] for name in _OPTIONAL if name in document}
+    call = CallLine(**{name: document[name] for name in _NEEDED}, **more)
     _check(call)
     return call, exact
 
@@ -186,6 +191,7 @@ def row_of(
         _ll(call.ttft_ms),
         None,  # `service.counting` draws the call, for that takes its epoch's plan
         False,
+        kept_id(call.response_id),
     )
 
 

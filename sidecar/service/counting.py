@@ -1,6 +1,6 @@
 """What of a batch's rows counts? Which are drawn for the audit, and their facts for totals."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,11 +9,9 @@ from sidecar.core.auditing import Design, drawn
 from sidecar.core.calls import Outcome
 from sidecar.core.facts import Facts
 from sidecar.core.plan_reading import audit_of
+from sidecar.core.tallies import Epoch
 from sidecar.store import epochs
 from sidecar.store.calls import COLUMNS, Row
-
-Epoch = tuple[str, int]
-"""An experiment's id and its epoch."""
 
 _FACTS = (
     "experiment_id", "epoch", "stage", "assigned_arm", "unit_id", "unit_source", "outcome",
@@ -27,8 +25,10 @@ _epoch_in = itemgetter(COLUMNS.index("experiment_id"), COLUMNS.index("epoch"))
 _answer_in = itemgetter(
     *(COLUMNS.index(name) for name in ("outcome", "verdict_failure", "verdict_confidence"))
 )
-if COLUMNS[-len(_DRAWN) :] != _DRAWN:
-    msg = f"the columns {_DRAWN} of calls must be the last, found {COLUMNS[-2:]}"
+_DRAW = COLUMNS.index(_DRAWN[0])
+_REST = _DRAW + len(_DRAWN)
+if COLUMNS[_DRAW:_REST] != _DRAWN:
+    msg = f"the columns {_DRAWN} of calls must stand together, found {COLUMNS[_DRAW:_REST]}"
     raise RuntimeError(msg)
 
 _TOO_LATE = 2**31  # for an epoch's column
@@ -36,19 +36,26 @@ _SERVED = Outcome.SERVED.value
 
 
 class Designs:
-    """How the calls of the epochs seen so far are drawn; an epoch's plan never changes."""
+    """What the plans of the epochs seen so far say of single calls; a plan never changes."""
 
     def __init__(self) -> None:
         self._known: dict[Epoch, Design] = {}
+        self._slow_ms: dict[Epoch, float | None] = {}
+
+    @property
+    def slow_ms(self) -> Mapping[Epoch, float | None]:
+        """What counts as slow, by epoch; None where the plan does not say."""
+        return self._slow_ms
 
     async def learn(self, tx: AsyncConnection, rows: Iterable[Row]) -> None:
-        """Fetch the designs of the rows' epochs, those that are not known yet."""
+        """Fetch what the plans of the rows' epochs say, those that are not known yet."""
         wanted = {_epoch_in(row) for row in rows} - self._known.keys()
         # What a line says may be anything; whether it becomes a row is still to be seen.
         wanted = {epoch for epoch in wanted if _is_epoch(*epoch)}
         if wanted:
             for epoch, plan in (await epochs.plans(tx, wanted)).items():
                 self._known[epoch] = Design(audit_of(plan), salt=epoch[0])
+                self._slow_ms[epoch] = plan.get("slow_ms")
 
     def draw(self, row: Row) -> Row:
         """Say in a row with which probability it was drawn for the audit, and whether it was.
@@ -59,7 +66,7 @@ class Designs:
         outcome, failure, confidence = _answer_in(row)
         if design is None or outcome != _SERVED or failure is not None:
             return row
-        return row[:-2] + drawn(design, str(row[0]), confidence)
+        return row[:_DRAW] + drawn(design, str(row[0]), confidence) + row[_REST:]
 
 
 def _is_epoch(experiment_id: object, epoch: object) -> bool:

@@ -16,7 +16,7 @@ from sidecar.core.analysis import analyse, readings_of, units_by_stage
 from sidecar.core.assignment import PRIMARY
 from sidecar.core.calls import started_at_of
 from sidecar.core.decision import CONTROLLER, Decision, decide
-from sidecar.core.experiments import Experiment, Status
+from sidecar.core.experiments import Experiment, Status, epoch_of
 from sidecar.core.findings import Analysis
 from sidecar.core.pairing import Cells
 from sidecar.core.plan import Plan
@@ -99,8 +99,6 @@ async def look(tx: AsyncConnection, experiment_id: str, now: datetime) -> Looked
     decision = await _tripped(tx, experiment, seen) or seen.decision
     canary = deciding.promoted_arm(seen.noted)
     acts = decision.is_automatic and experiment.owner is Owner.EXPERIMENT
-    # Only a promotion that was carried out has a second half: advice has none.
-    acts = acts and (canary is not None or "holdback_over" not in decision.reasons)
     is_new = not decision.is_latched and decision.reasons != MANUAL
     says = is_new and decision.state in _WORTH_NOTING
     says = says and not is_told(seen.noted, decision.state, decision.reasons)
@@ -224,12 +222,11 @@ async def history_of(
     """List what was seen over time, evenly thinned, in order.
 
     Raises:
-        NotFound: There is none of that id, or it is another project's.
+        NotFound: There is none of that id, it is another project's, or has no such epoch.
     """
     stored = await experiments.get(tx, experiment_id, project_id=project_id)
-    return await decisions.history(
-        tx, experiment_id, epoch or stored.experiment.epoch, limit=limit
-    )
+    epoch = epoch_of(stored.experiment, epoch)
+    return await decisions.history(tx, experiment_id, epoch, limit=limit)
 
 
 async def _tripped(tx: AsyncConnection, experiment: Experiment, seen: Sight) -> Decision | None:

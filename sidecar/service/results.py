@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sidecar.core.assignment import BUCKETS, PRIMARY
 from sidecar.core.cells import Cell
 from sidecar.core.decision import Decision, is_stale
-from sidecar.core.errors import NotFound
-from sidecar.core.experiments import Experiment
+from sidecar.core.experiments import Experiment, epoch_of
 from sidecar.core.latency import latency_finding
 from sidecar.core.pairing import Cells, pairings
 from sidecar.core.plan import Plan, plan_hash
@@ -65,11 +64,7 @@ async def results(
         NotFound: There is no such experiment, or it has no such epoch.
     """
     experiment = (await experiments.get(tx, experiment_id, project_id=project_id)).experiment
-    epoch = experiment.epoch if epoch is None else epoch
-    if not 1 <= epoch <= experiment.epoch:
-        known = f"it has 1 to {experiment.epoch}"
-        msg = f"experiment {experiment.id!r} has no epoch {epoch} ({known})"
-        raise NotFound(msg)
+    epoch = epoch_of(experiment, epoch)
     plan = await _plan(tx, experiment, epoch)
     seen = None if plan is None else await sight(tx, experiment, plan, now, epoch=epoch)
     inferred = Inference() if seen is None else _inference(seen)

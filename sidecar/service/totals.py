@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sidecar.core.errors import NotFound
+from sidecar.core.experiments import epoch_of
 from sidecar.core.facts import Facts
-from sidecar.core.tallies import joined, moved, moved_values, shared
+from sidecar.core.tallies import Epoch, joined, moved, moved_values, shared
 from sidecar.core.tallies import tally as tallied
 from sidecar.store import experiments, facts, recount, totals
 from sidecar.store.recount import Difference
@@ -29,7 +30,13 @@ class Verified:
     repaired: bool = False
 
 
-async def apply(tx: AsyncConnection, before: Sequence[Facts], after: Sequence[Facts]) -> None:
+async def apply(
+    tx: AsyncConnection,
+    before: Sequence[Facts],
+    after: Sequence[Facts],
+    *,
+    known_slow_ms: Mapping[Epoch, float | None] = MappingProxyType({}),
+) -> None:
     """Change the totals as some calls have changed.
 
     The last thing in a transaction: from here on, others that change the same experiments
@@ -38,11 +45,14 @@ async def apply(tx: AsyncConnection, before: Sequence[Facts], after: Sequence[Fa
     Args:
         before: What of the calls is counted already; new calls are absent.
         after: What they are now. A call without an experiment must be left out of both.
+        known_slow_ms: What counts as slow, by epoch, where the caller knows the plan.
     """
     if not after and not before:
         return
     concerned = {call[:2] for part in (before, after) for call in part}
-    limits = await totals.slow_limits(tx, concerned)
+    limits = dict(known_slow_ms)
+    if unknown := concerned - limits.keys():
+        limits |= await totals.slow_limits(tx, unknown)
     tally = tallied(before, after, limits)
     await totals.lock(tx, {experiment_id for experiment_id, _ in concerned})
     was = await totals.add_units(tx, tally.units)
@@ -138,9 +148,4 @@ async def _epoch(
     tx: AsyncConnection, experiment_id: str, epoch: int | None, project_id: str | None
 ) -> int:
     experiment = (await experiments.get(tx, experiment_id, project_id=project_id)).experiment
-    epoch = experiment.epoch if epoch is None else epoch
-    if not 1 <= epoch <= experiment.epoch:
-        known = f"it has 1 to {experiment.epoch}"
-        msg = f"experiment {experiment.id!r} has no epoch {epoch} ({known})"
-        raise NotFound(msg)
-    return epoch
+    return epoch_of(experiment, epoch)

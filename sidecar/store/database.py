@@ -34,6 +34,7 @@ _NO_CONNECTION = (
     DBAPIError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server's greeting is none of PostgreSQL's
 )
 # What asyncpg makes of a connection that is cut, the last one in mid-message.
 _BROKEN = (ConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError)

@@ -9,6 +9,7 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.store.measured import decisions, looks
+from sidecar.store.paging import newest
 from sidecar.store.tables import generations
 
 _LOCK_KEY = 0x510_0005  # of the advisory lock under which looks are taken
@@ -106,11 +107,9 @@ async def page(
     Args:
         before: Only what is older than this decision.
     """
-    statement = select(decisions).where(decisions.c.experiment_id == experiment_id)
-    if before is not None:
-        statement = statement.where(decisions.c.id < before)
-    rows = await tx.execute(statement.order_by(decisions.c.id.desc()).limit(limit))
-    return [Decision(**row) for row in rows.mappings()]
+    wanted = decisions.c.experiment_id == experiment_id
+    rows = await newest(tx, decisions, wanted, before=before, limit=limit)
+    return [Decision(**row) for row in rows]
 
 
 async def in_force(tx: AsyncConnection, experiment_id: str, epoch: int) -> list[Decision]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sidecar.store.paging import newest
 from sidecar.store.tables import events
 
 PUBLISHER = "publisher"  # the actor of what follows from the YAML
@@ -88,8 +89,5 @@ async def page(
     Args:
         before: Only what is older than this event.
     """
-    statement = select(events).where(events.c.subject == subject)
-    if before is not None:
-        statement = statement.where(events.c.id < before)
-    rows = await tx.execute(statement.order_by(events.c.id.desc()).limit(limit))
-    return [Event(**row) for row in rows.mappings()]
+    rows = await newest(tx, events, events.c.subject == subject, before=before, limit=limit)
+    return [Event(**row) for row in rows]

@@ -1,67 +1,84 @@
 """Where is feedback kept? A row for every word; a superseded one stays, no longer current."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, text, update
+from sqlalchemy import RowMapping, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.calls import started_at_of
-from sidecar.core.feedback import Feedback, Source, Word, shown_value
-from sidecar.store.events import By
-from sidecar.store.measured import feedback
+from sidecar.core.feedback import COUNTED, Feedback, Kind, Source, Word, shown_value
+from sidecar.store.learned import feedback
 
+_COUNTED = ", ".join(f"'{kind}'" for kind in COUNTED)
 # Of the calls that `only` names: the audit label that counts, and whether somebody corrected
 # the call unasked. A reviewer's place is that of the first word; superseding it keeps it.
-SAID = """
+SAID = f"""
     SELECT call_id,
         (array_agg(label ORDER BY coalesce(first_id, id))
             FILTER (WHERE source = 'audit' AND name = 'label'))[1] AS human,
         bool_or(source = 'correction') AS is_corrected
-    FROM feedback WHERE is_current {only} GROUP BY call_id"""
-SAID_VALUES = """
+    FROM feedback WHERE is_current AND kind IN ({_COUNTED}) {{only}} GROUP BY call_id"""  # noqa: S608
+SAID_VALUES = f"""
     SELECT DISTINCT ON (call_id, name) call_id, name, value
-    FROM feedback WHERE is_current AND source = 'audit' AND value IS NOT NULL {only}
-    ORDER BY call_id, name, coalesce(first_id, id)"""
+    FROM feedback WHERE is_current AND source = 'audit' AND value IS NOT NULL
+        AND kind IN ({_COUNTED}) {{only}}
+    ORDER BY call_id, name, coalesce(first_id, id)"""  # noqa: S608
+
+Slot = tuple[str, str, Source, str]
+"""Call id, name, source and reviewer: of these there is one current word at most."""
+
+_PLAIN = [name for name in Feedback.__slots__ if name not in ("kind", "source", "value")]
+# Every column but the id's identity, with its type, in the order of `_values`.
+_TYPES = {
+    "id": "bigint",
+    "call_id": "text",
+    "started_at": "timestamptz",
+    "project_id": "text",
+    "kind": "text",
+    "name": "text",
+    "source": "text",
+    "reviewer": "text",
+    "label": "text",
+    "value": "bigint",
+    "is_boolean": "boolean",
+    "text": "text",
+    "rejected": "text",
+    "other_call_id": "text",
+    "comment": "text",
+    "key": "text",
+    "at": "timestamptz",
+    "actor": "text",
+    "is_current": "boolean",
+    "supersedes": "bigint",
+    "first_id": "bigint",
+}
+_INSERT = text(
+    f"INSERT INTO feedback ({', '.join(_TYPES)}) OVERRIDING SYSTEM VALUE "  # noqa: S608
+    "SELECT * FROM unnest("
+    + ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TYPES.items())
+    + ") ON CONFLICT (project_id, key) WHERE key IS NOT NULL DO NOTHING RETURNING id"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What a word is about, and whose it is."""
-
-    call_id: str
-    started_at: datetime
-    project_id: str
-    source: Source
-    reviewer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """What a reviewer says now.
+class Kept:
+    """A word as it is kept, or is to be kept.
 
     Args:
-        first_id: Of what the same reviewer said first.
+        first_id: Of what the same reviewer said first; None when this is it.
     """
 
     feedback: Feedback
     word: Word
-    first_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What of a call decides what may be said of it."""
-
-    call_id: str
-    started_at: datetime
     project_id: str
-    group: str
-    task: str
-    generation: int
-    is_drawn: bool
+    first_id: int | None
+
+    @property
+    def slot(self) -> Slot:
+        """What a later word must share to supersede this one."""
+        said = self.feedback
+        return said.call_id, said.name, said.source, said.reviewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,107 +97,117 @@ class Undecided:
     answer: bytes
 
 
-async def subject(tx: AsyncConnection, call_id: str) -> Subject | None:
-    """Fetch what there is to know of a call, None when it is unknown.
-
-    Raises:
-        Invalid: This is no call id.
-    """
+async def current(tx: AsyncConnection, slots: Collection[Slot]) -> dict[Slot, Kept]:
+    """Fetch what reviewers say of calls now; a slot in which nothing was said is absent."""
     statement = text(
-        "SELECT call_id, started_at, project_id, group_name, task, generation, is_drawn "
-        "FROM calls WHERE call_id = :call_id AND started_at = :moment"
+        "SELECT feedback.* FROM feedback JOIN unnest(CAST(:call_ids AS text[]), "
+        "CAST(:names AS text[]), CAST(:sources AS text[]), CAST(:reviewers AS text[])) "
+        "AS sought (call_id, name, source, reviewer) USING (call_id, name, source, reviewer) "
+        "WHERE is_current"
     )
-    values = {"call_id": call_id, "moment": started_at_of(call_id)}
-    found = (await tx.execute(statement, values)).one_or_none()
-    return None if found is None else Subject(*found)
+    columns = list(zip(*sorted(slots), strict=True)) or [()] * 4
+    names = ("call_ids", "names", "sources", "reviewers")
+    values = dict(zip(names, (list(column) for column in columns), strict=True))
+    found = [_kept(row) for row in (await tx.execute(statement, values)).mappings()]
+    return {kept.slot: kept for kept in found}
 
 
-async def current(tx: AsyncConnection, about: About, name: str) -> Current | None:
-    """Fetch what a reviewer says of a call now; None when they said nothing."""
-    statement = select(feedback).where(
-        feedback.c.call_id == about.call_id,
-        feedback.c.name == name,
-        feedback.c.source == about.source.value,
-        feedback.c.reviewer == about.reviewer,
-        feedback.c.is_current,
+async def keyed(
+    tx: AsyncConnection, keys: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Kept]:
+    """Fetch the words that came with some keys, current or not.
+
+    Args:
+        keys: Project ids, each with a client's key.
+    """
+    if not keys:
+        return {}
+    statement = text(
+        "SELECT feedback.* FROM feedback JOIN unnest(CAST(:projects AS text[]), "
+        "CAST(:keys AS text[])) AS sought (project_id, key) USING (project_id, key)"
     )
-    found = (await tx.execute(statement)).mappings().one_or_none()
-    if found is None:
-        return None
-    word = Word(found["name"], found["label"], found["value"], found["is_boolean"])
-    return Current(_feedback(found), word, found["first_id"] or found["id"])
+    projects, names = zip(*sorted(keys), strict=True)
+    values = {"projects": list(projects), "keys": list(names)}
+    found = [_kept(row) for row in (await tx.execute(statement, values)).mappings()]
+    return {(kept.project_id, str(kept.feedback.key)): kept for kept in found}
 
 
-async def add(
-    tx: AsyncConnection,
-    about: About,
-    word: Word,
-    by: By,
-    *,
-    comment: str | None,
-    before: Current | None,
-) -> Feedback:
-    """Store a word in place of the one before, which `current` gave."""
-    if before is not None:
-        old = update(feedback).where(feedback.c.id == before.feedback.id)
-        await tx.execute(old.values(is_current=False))
-    statement = insert(feedback).values(
-        call_id=about.call_id,
-        started_at=about.started_at,
-        project_id=about.project_id,
-        name=word.name,
-        source=about.source.value,
-        reviewer=about.reviewer,
-        label=word.label,
-        value=word.value,
-        is_boolean=word.is_boolean,
-        comment=comment,
-        at=by.now,
-        actor=by.actor,
-        is_current=True,
-        supersedes=None if before is None else before.feedback.id,
-        first_id=None if before is None else before.first_id,
+async def take_ids(tx: AsyncConnection, number: int) -> list[int]:
+    """Take ids for words that this transaction may add, in rising order.
+
+    The table is locked first, as an INSERT would: whoever waits for the writers to be done
+    (a dataset that is built as of the newest id) then waits for these ids, too.
+    """
+    await tx.execute(text("LOCK TABLE feedback IN ROW EXCLUSIVE MODE"))
+    statement = text(
+        "SELECT nextval(pg_get_serial_sequence('feedback', 'id')) "
+        "FROM generate_series(1, CAST(:number AS int))"
     )
-    return _feedback((await tx.execute(statement.returning(feedback))).mappings().one())
+    return sorted((await tx.execute(statement, {"number": number})).scalars())
+
+
+async def add(tx: AsyncConnection, words: Sequence[Kept], old: Collection[int]) -> set[int]:
+    """Store words, of which nothing is stored yet, in place of some old ones.
+
+    Args:
+        old: Ids of stored words that are current no longer.
+
+    Returns:
+        The ids of the stored: without those whose key somebody else has used meanwhile.
+    """
+    if old:
+        statement = text(
+            "UPDATE feedback SET is_current = false WHERE id = ANY(CAST(:old AS bigint[]))"
+        )
+        await tx.execute(statement, {"old": sorted(old)})
+    if not words:
+        return set()
+    rows = [_values(kept) for kept in words]
+    columns = {name: [row[name] for row in rows] for name in _TYPES}
+    return set((await tx.execute(_INSERT, columns)).scalars())
 
 
 async def history(tx: AsyncConnection, call_id: str) -> list[Feedback]:
     """List all that was said of a call, in order."""
     statement = select(feedback).where(feedback.c.call_id == call_id).order_by(feedback.c.id)
-    return [_feedback(found) for found in (await tx.execute(statement)).mappings()]
+    return [_kept(found).feedback for found in (await tx.execute(statement)).mappings()]
 
 
 async def undecided(tx: AsyncConnection, experiment_id: str, limit: int) -> list[Undecided]:
     """List drawn calls of all epochs of which no audit has said anything, oldest first."""
     statement = text(
-        """
+        f"""
         SELECT call_id, group_name, task, request, answer FROM calls
         WHERE experiment_id = :experiment_id AND is_drawn AND NOT EXISTS (
             SELECT FROM feedback WHERE feedback.call_id = calls.call_id
-                AND feedback.source = 'audit' AND feedback.is_current)
+                AND feedback.source = 'audit' AND feedback.is_current
+                AND feedback.kind IN ({_COUNTED}))
         ORDER BY call_id LIMIT :limit
-        """
+        """  # noqa: S608 - of our own kinds
     )
     found = await tx.execute(statement, {"experiment_id": experiment_id, "limit": limit})
     return [Undecided(row[0], row[1], row[2], bytes(row[3]), bytes(row[4])) for row in found]
 
 
-async def labels_of(tx: AsyncConnection, generation: int, group: str) -> Sequence[str] | None:
-    """Fetch what a group's judge could answer under a generation of the routes.
+def _values(kept: Kept) -> dict[str, object]:
+    said, word = kept.feedback, kept.word
+    plain: dict[str, object] = {name: getattr(said, name) for name in _PLAIN}
+    return plain | {
+        "started_at": started_at_of(said.call_id),
+        "project_id": kept.project_id,
+        "kind": said.kind.value,
+        "source": said.source.value,
+        "value": word.value,
+        "is_boolean": word.is_boolean,
+        "first_id": kept.first_id,
+    }
 
-    None when that generation, or the group in it, is not on record.
-    """
-    statement = text(
-        "SELECT routes #> ARRAY['groups', :group, 'labels'] FROM generations "
-        "WHERE number = :generation"
-    )
-    found: Any = await tx.execute(statement, {"generation": generation, "group": group})
-    labels: Sequence[str] | None = found.scalar_one_or_none()
-    return labels
 
-
-def _feedback(found: RowMapping) -> Feedback:
+def _kept(found: RowMapping) -> Kept:
+    kind = Kind(found["kind"])
+    plain = {name: found[name] for name in _PLAIN}
     value = shown_value(found["value"], is_boolean=found["is_boolean"])
-    names = (name for name in Feedback.__slots__ if name not in ("value", "source"))
-    plain = {name: found[name] for name in names}
-    return Feedback(**plain, value=value, source=Source(found["source"]))
+    said = Feedback(**plain, kind=kind, source=Source(found["source"]), value=value)
+    shared = [name for name in Word.__slots__ if name != "kind"]
+    word = Word(kind, **{name: found[name] for name in shared})
+    return Kept(said, word, found["project_id"], found["first_id"])

@@ -1,9 +1,7 @@
-"""The schema's other half: plans, totals, feedback, and what was decided from them."""
+"""The schema's second part: plans, totals, and what was decided from them."""
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
-    CheckConstraint,
     Column,
     ForeignKey,
     Identity,
@@ -12,7 +10,6 @@ from sqlalchemy import (
     Numeric,
     Table,
     Text,
-    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -76,39 +73,6 @@ unit_values = Table(
     Column("name", Text, primary_key=True),
     Column("w", Numeric, nullable=False),
     Column("wv", Numeric, nullable=False),
-)
-
-feedback = Table(
-    "feedback",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("call_id", Text, nullable=False),
-    Column("started_at", Moment, nullable=False),  # the call's, to find its month
-    Column("project_id", Text, nullable=False),
-    Column("name", Text, nullable=False),  # `label`, `approved`, or any other
-    Column("source", Text, nullable=False),
-    Column("reviewer", Text, nullable=False),
-    Column("label", Text),
-    Column("value", BigInteger),  # in millionths; 0 or 1,000,000 for a boolean
-    Column("is_boolean", Boolean, nullable=False),
-    Column("comment", Text),
-    Column("at", Moment, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("is_current", Boolean, nullable=False),
-    Column("supersedes", BigInteger),  # what the same reviewer said before
-    Column("first_id", BigInteger),  # what the reviewer said first; null: this
-    CheckConstraint("source in ('audit','correction','judge')", name="source"),
-    CheckConstraint("(label is null) <> (value is null)", name="label_or_value"),
-    Index(
-        "uq_feedback_current",
-        "call_id",
-        "name",
-        "source",
-        "reviewer",
-        unique=True,
-        postgresql_where=text("is_current"),
-    ),
-    Index(None, "call_id", "id"),
 )
 
 # The numbers of each evaluation, kept so that a decision can be made again.

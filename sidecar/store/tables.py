@@ -87,10 +87,24 @@ calls = Table(
     Column("ttft_ll", Integer),
     Column("audit_ppm", Integer),  # chance to be drawn for the audit; null: could not be
     Column("is_drawn", Boolean, nullable=False, server_default=text("false")),
+    Column("response_id", Text),  # the answer's, as the client saw it; may not be unique
     # With the call id, so that an arm's newest calls within a stage are found at once.
     Index(None, "experiment_id", "epoch", "stage", "assigned_arm", "call_id"),
+    Index(
+        "ix_calls_response_id",
+        "response_id",
+        postgresql_where=text("response_id is not null"),
+    ),
     Index("ix_calls_drawn", "experiment_id", "call_id", postgresql_where=text("is_drawn")),
     Index(None, "project_id", "call_id"),  # ids sort by time, so this pages a project
+    # A group's newest drafts, which wait for somebody to approve them.
+    Index(
+        "ix_calls_drafts",
+        "project_id",
+        "group_name",
+        "call_id",
+        postgresql_where=text("task = 'draft'"),
+    ),
     postgresql_partition_by="RANGE (started_at)",
 )
 

@@ -26,16 +26,14 @@ _SLOW = text(
     WHERE plan ->> 'slow_ms' IS NOT NULL
     """
 )
-_ADD = text(
-    """
+# The numbers go as text, which PostgreSQL reads sooner than asyncpg makes decimals of them.
+_ADD = """
     INSERT INTO totals AS kept (experiment_id, epoch, stage, arm, name, value)
-    SELECT * FROM unnest(
-        CAST(:experiments AS text[]), CAST(:epochs AS int[]), CAST(:stages AS int[]),
-        CAST(:arms AS text[]), CAST(:names AS text[]), CAST(:values AS numeric[]))
+    SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::text[],
+        $6::text[]::numeric[])
     ON CONFLICT (experiment_id, epoch, stage, arm, name)
         DO UPDATE SET value = kept.value + excluded.value
     """
-)
 # Of the units in all their arms: whether one comes to be in a second is asked as well.
 _UNITS = f"""
     SELECT ctid, unit_id, arm, {", ".join(UnitVector._fields)} FROM unit_totals
@@ -84,13 +82,13 @@ async def slow_limits(tx: AsyncConnection, wanted: Iterable[Epoch]) -> dict[Epoc
 async def add(tx: AsyncConnection, changes: Mapping[CellKey, Mapping[str, int]]) -> None:
     """Add to the totals of cells; the transaction has locked their experiments."""
     rows = [
-        (*cell, name, value)
+        (*cell, name, str(value))
         for cell in sorted(changes)
         for name, value in sorted(changes[cell].items())
         if value
     ]
     if rows:
-        await tx.execute(_ADD, _arrays((*_CELL, "names", "values"), rows))
+        await (await driver(tx)).execute(_ADD, *map(list, zip(*rows, strict=True)))
 
 
 async def add_units(

@@ -67,9 +67,9 @@ _FILL = f"""
     ) made
     """  # noqa: S608 - made of strings of ours
 _LABEL = f"""
-    INSERT INTO feedback (call_id, started_at, project_id, name, source, reviewer, label,
-        is_boolean, at, actor, is_current)
-    SELECT call_id, started_at, project_id, 'label', 'audit', 'ann',
+    INSERT INTO feedback (call_id, started_at, project_id, kind, name, source, reviewer,
+        label, is_boolean, at, actor, is_current)
+    SELECT call_id, started_at, project_id, 'label', 'label', 'audit', 'ann',
         CASE WHEN {_dice(12, "hashtext(call_id)")} < 0.85 THEN verdict_label ELSE 'maybe' END,
         false, now(), 'bench', true
     FROM calls WHERE experiment_id = :experiment AND is_drawn

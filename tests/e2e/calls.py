@@ -13,11 +13,15 @@ POST = "Our site was down for an hour and nobody told us. Which monitoring do yo
 
 @dataclass(frozen=True)
 class Seen:
-    """What the client saw: a status, or None for a stream that broke; text; our headers."""
+    """What the client saw: a status, or None for a stream that broke; text; our headers.
+
+    Also the answer's ids, as many as there are different ones: in a stream each piece has one.
+    """
 
     status: int | None
     text: str
     headers: dict[str, str]
+    ids: frozenset[str] = frozenset()
 
     @property
     def call_id(self) -> str:
@@ -76,13 +80,15 @@ def messages(
     if answer.status_code != 200:
         return Seen(answer.status_code, "", ours(answer.headers))
     if not stream:
-        blocks = answer.json()["content"]
-        return Seen(200, "".join(block["text"] for block in blocks), ours(answer.headers))
+        message = answer.json()
+        said = "".join(block["text"] for block in message["content"])
+        return Seen(200, said, ours(answer.headers), frozenset({message["id"]}))
     lines = [line for line in answer.text.splitlines() if line.startswith("data:")]
     events = [json.loads(line[5:]) for line in lines]
     found = "".join(event.get("delta", {}).get("text", "") for event in events)
     whole = any(event["type"] == "message_stop" for event in events)
-    return Seen(200 if whole else None, found, ours(answer.headers))
+    ids = frozenset(event["message"]["id"] for event in events if "message" in event)
+    return Seen(200 if whole else None, found, ours(answer.headers), ids)
 
 
 SURFACES = {"chat": chat, "responses": responses, "messages": messages}
@@ -105,11 +111,19 @@ def _seen(
         return Seen(error.status_code, "", ours(error.response.headers))
     headers = ours(raw.headers)
     if not stream:
-        return Seen(raw.status_code, whole(raw.parse()), headers)
-    text = ""
+        found = raw.parse()
+        return Seen(raw.status_code, whole(found), headers, _ids([found]))
+    text, parts = "", []
     try:
         for part in raw.parse():
+            parts.append(part)
             text += piece(part)
     except (openai.APIError, Broken):
         return Seen(None, text, headers)
-    return Seen(raw.status_code, text, headers)
+    return Seen(raw.status_code, text, headers, _ids(parts))
+
+
+def _ids(parts: list[Any]) -> frozenset[str]:
+    """Collect the answer's ids: of completions and chunks, or of the events' responses."""
+    answers = [getattr(part, "response", part) for part in parts]
+    return frozenset(answer.id for answer in answers if getattr(answer, "id", None))

@@ -29,6 +29,7 @@ def test_a_unit_keeps_its_arm_on_every_surface(
     assert row["served_deployment"] == f"judge-{explained['arm']}"
     assert (row["unit_id"], row["unit_source"]) == ("author-3", "header")
     assert row["answer"]["text"] == seen.text
+    assert seen.ids == {row["response_id"]}
     assert row["prompt_tokens"] > 0
     assert (row["ttft_ms"] is not None) == stream
 

@@ -2,29 +2,22 @@
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 from sqlalchemy import text
 from typer.testing import Result
 
+from sidecar.cli.output import WIDTH
 from sidecar.store.database import create_engine, transaction
-from sidecar.up.stack import free_port
-from tests.apis import ADMIN_KEY
-from tests.configurations import judge
 from tests.controlled import QUICK, traffic
 from tests.databases import create_database, drop_database
-from tests.integration.test_cli import WIDTH, Command
 from tests.measured import Made
 from tests.processes import eventually
+from tests.served import Command, served
 
 COMMANDS = [
     "results",
@@ -52,8 +45,7 @@ class Desk:
         result = self.command(*words)
         assert result.exit_code == 0, result.output
         lines = [line.rstrip() for line in result.stdout.splitlines()]
-        is_prose = "results" in words  # sentences are wrapped by the terminal
-        wide = [line for line in lines if len(line) > WIDTH * (2 if is_prose else 1)]
+        wide = [line for line in lines if len(line) > WIDTH]
         assert not wide or "--json" in words, wide
         return result.stdout
 
@@ -98,31 +90,10 @@ def desk(
 ) -> Iterator[Desk]:
     database = create_database(server_url, f"{template}_desk", template)
     folder = tmp_path_factory.mktemp("desk")
-    config, port = folder / "proxy_config.yaml", free_port()
-    config.write_text(yaml.safe_dump(judge()))
-    environment = os.environ | {
-        "SIGNALOPS_DATABASE_URL": database,
-        "SIGNALOPS_ADMIN_KEY": ADMIN_KEY,
-        "SIGNALOPS_HOME": str(folder / "home"),
-        "SIGNALOPS_CONFIG_PATH": str(config),
-        "SIGNALOPS_PORT": str(port),
-    }
-    process = subprocess.Popen([sys.executable, "-m", "sidecar.api"], env=environment)
-    url = f"http://127.0.0.1:{port}"
-
-    def is_ready() -> bool:
-        assert process.poll() is None, "the sidecar ended"
-        try:
-            return httpx.get(f"{url}/health/ready").status_code == 200
-        except httpx.TransportError:
-            return False
-
     try:
-        eventually(is_ready)
-        yield Desk(Command(url, config), database, folder)
+        with served(database, folder) as command:
+            yield Desk(command, database, folder)
     finally:
-        process.terminate()
-        assert process.wait(30) in {0, -signal.SIGTERM}  # uvicorn ends by the signal
         drop_database(database)
 
 
@@ -168,7 +139,9 @@ def test_a_person_decides_and_takes_it_back(desk: Desk, experiment: str) -> None
     assert desk.refused("experiment", "promote", experiment).exit_code == 2
     assert desk.refused("experiment", "promote", experiment, "--reason", " ").exit_code == 1
     assert desk.refused("experiment", "undo", experiment, *WHY).exit_code == 1
-    assert "canary 100 %" in desk.ok("experiment", "promote", experiment, *WHY)
+    promoted = desk.ok("experiment", "promote", experiment, *WHY)
+    assert "completed (promoted) on judge" in promoted
+    assert "canary 100 %" in promoted
     assert desk.refused("experiment", "promote", experiment, *WHY).exit_code == 1
     assert "active" in desk.ok("experiment", "undo", experiment, *WHY)
     found = json.loads(desk.ok("experiment", "rollback", experiment, *WHY, "--json"))
@@ -259,7 +232,6 @@ def test_feedback_is_given_again_and_listed(desk: Desk, experiment: str) -> None
     assert "score 0.7" in desk.ok(
         *words, "--value", "score=0.7", "--comment", "\x1b[31mred " * 9
     )
-    assert "approved false" in desk.ok(*words, "--rejected")
     shown = desk.ok("feedback", "list", call.call_id)
     assert ("audit" in shown, "\x1b" in shown) == (True, False)
     assert "ann" in shown

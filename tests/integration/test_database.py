@@ -127,6 +127,21 @@ async def test_waiting_for_nobody_tells_why_once_and_gives_up() -> None:
     assert "secret-word" not in said[0] + str(caught.value)
 
 
+async def test_a_server_that_greets_with_rubbish_is_none_that_can_be_reached() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for said in (b"N", b"R\x00\x00\x00\x02rubbish"):  # no TLS; a message cut short
+            await reader.read(1_000)
+            writer.write(said)
+            await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            await wait_for_database(f"postgresql://u@127.0.0.1:{port}/d", 0.1, lambda _: None)
+
+
 async def test_a_server_that_comes_up_late_is_waited_for(database_url: str) -> None:
     gate = await Gate.open(database_url)
     await gate.shut()

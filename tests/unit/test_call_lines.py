@@ -19,7 +19,7 @@ from sidecar.core.verdicts import Verdict, VerdictFailure, parse_verdict
 from sidecar.service.call_lines import CallLine, Judged, judge, read_call, row_of
 from sidecar.service.documents import encode_exactly
 from sidecar.service.storable import storable_row
-from sidecar.store.calls import Row
+from sidecar.store.calls import COLUMNS, Row
 from tests.bodies import bodies, leaves, texts, values
 from tests.records import judge_record
 
@@ -96,7 +96,15 @@ def test_both_readers_give_the_same_row_contents_and_verdict(
 
 @given(
     st.sampled_from(
-        ["prompt_tokens", "cost_usd", "latency_ms", "unit_id", "ttft_ms", "status"]
+        [
+            "prompt_tokens",
+            "cost_usd",
+            "latency_ms",
+            "unit_id",
+            "ttft_ms",
+            "status",
+            "response_id",
+        ]
     ),
     leaves,
     st.sampled_from(WRITERS),
@@ -129,6 +137,17 @@ def test_numbers_in_a_request_are_kept_to_the_digit() -> None:
     )
 
 
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("given", ["chatcmpl-1", "x" * 1_001, "a\x00b", None])
+def test_an_answers_id_is_in_the_row_when_it_can_be_kept(
+    write: Written, given: str | None
+) -> None:
+    row, _ = quickly(write({**LINE, "response_id": given}))
+    assert dict(zip(COLUMNS, row, strict=True))["response_id"] == (
+        given if given == "chatcmpl-1" else None
+    )
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -144,9 +163,11 @@ def test_a_part_of_another_form_is_refused(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in LINE if name not in ("form", "kind")])
-def test_a_line_without_a_field_is_no_call_but_for_the_moment_its_id_has(name: str) -> None:
+def test_a_line_without_a_field_is_no_call_but_for_the_moment_and_what_is_newer(
+    name: str,
+) -> None:
     line = orjson.dumps({key: value for key, value in LINE.items() if key != name})
-    if name == "started_at":
+    if name in ("started_at", "response_id"):
         assert isinstance(read_call(line)[0], CallLine)
     else:
         with pytest.raises(KeyError):

@@ -14,6 +14,7 @@ from sidecar.core.calls import (
     CallRecord,
     Enrichment,
     Outcome,
+    kept_id,
     new_call_id,
     read_line,
     started_at_of,
@@ -103,6 +104,31 @@ def test_a_line_that_says_something_else_is_refused_without_quoting_it(
     with pytest.raises(Invalid) as refused:
         read_line(json.loads(encode(RECORD.to_line())) | change)
     assert "guess" not in str(refused.value)
+
+
+def test_a_line_of_an_older_proxy_is_a_record_without_an_answers_id() -> None:
+    line = json.loads(encode(replace(RECORD, response_id="a").to_line()))
+    del line["response_id"]
+    assert read_line(line) == RECORD
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("chatcmpl-1", True),
+        ("x" * 1_000, True),
+        ("x" * 1_001, False),
+        ("a\x00b", False),
+        ("a\ud800b", False),
+        ("é", False),
+        ("", False),
+        (7, False),
+        (None, False),
+    ],
+    ids=["short", "long", "too long", "NUL", "a surrogate", "a letter", "empty", "a 7", "no"],
+)
+def test_an_answers_id_is_kept_whole_or_not_at_all(given: object, kept: bool) -> None:
+    assert kept_id(given) == (given if kept else None)
 
 
 @pytest.mark.parametrize("missing", ["call_id", "request", "outcome", "labels"])

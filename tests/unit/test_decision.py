@@ -163,7 +163,19 @@ def row(name: str, readings: Readings, outcome: str, standing: Standing = FRESH)
             "the hold-back ends",
             ready(canary_bp=9800, at=NOON + timedelta(hours=24)),
             "promote latched 10000",
+            Standing(State.PROMOTE, NOON, is_carried_out=True),
+        ),
+        row(
+            "a promotion that was only advised has no second half",
+            ready(canary_bp=9800, at=NOON + timedelta(hours=24)),
+            "promote latched None",
             Standing(State.PROMOTE, NOON),
+        ),
+        row(
+            "a promoted canary that broke since is not given its share back",
+            ready(canary_bp=0),
+            "hold circuit_breaker None",
+            Standing(State.PROMOTE, NOON, is_broken=True, is_carried_out=True),
         ),
         row(
             "all of the traffic stays",

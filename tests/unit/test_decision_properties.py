@@ -46,6 +46,7 @@ standings = st.builds(
     last_look_at=st.none() | st.datetimes(timezones=st.just(UTC)),
     is_broken=st.booleans(),
     is_manual=st.booleans(),
+    is_carried_out=st.booleans(),
 )
 plans = st.builds(
     replace,
@@ -89,7 +90,10 @@ def test_a_terminal_state_stays_but_for_a_guardrail(
     stands = after(standing, decision, at=first.at)
     again = decide(plan, later, stands)
 
-    if stands.latched is not None and not stands.is_manual:
+    is_shut = stands.is_broken and stands.latched is State.PROMOTE
+    if is_shut:
+        assert again.set_canary_bp in (None, 0), "a canary that broke got its share back"
+    elif stands.latched is not None and not stands.is_manual:
         is_harm = again.state is State.ROLLBACK and again.reasons[0].startswith("guardrail:")
         assert again.state is stands.latched or is_harm
     if stands.latched is State.ROLLBACK and not stands.is_manual:

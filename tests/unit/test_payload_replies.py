@@ -61,6 +61,26 @@ def test_a_stream_adds_up_to_the_whole_answer(surface: str, end: str) -> None:
 
 
 @surfaces
+def test_an_answers_id_is_read_whole_and_streamed(surface: str) -> None:
+    whole = scenario(surface, "whole", "served")["answered"]["response"]
+    assert read_reply(whole).response_id == whole["id"] if surface == "messages" else whole.id
+    first = stream_of(scenario(surface, "stream", "served")).pieces[0]
+    if surface == "messages":
+        given = json.loads(first.split(b"data:")[1])["message"]["id"]
+    else:
+        given = getattr(first, "response", first).id
+    assert given
+    assert read_stream([first]).response_id == given
+
+
+def test_a_streams_id_is_the_one_that_was_written_into_its_events_on_their_way() -> None:
+    pieces = stream_of(scenario("responses", "stream", "served")).pieces
+    pieces[0].response.id = "client's"  # as LiteLLM does once a piece has been passed on
+    assert pieces[-1].response.id != "client's"
+    assert read_stream(pieces).response_id == "client's"
+
+
+@surfaces
 def test_any_beginning_of_a_stream_is_a_beginning_of_its_text(surface: str) -> None:
     pieces = stream_of(scenario(surface, "stream", "served")).pieces
     whole = read_stream(pieces).answer.text

@@ -46,6 +46,12 @@ def test_an_end_that_was_only_advised_stays_too(state: State) -> None:
     assert (found.latched, found.latched_at, found.is_manual) == (state, NOON, False)
 
 
+def test_an_end_that_was_carried_out_once_is_no_advice() -> None:
+    advice = replace(PROMOTE, action={})
+    assert not standing(advice).is_carried_out
+    assert standing(advice, PROMOTE).is_carried_out
+
+
 def test_the_breaker_is_open_until_a_person_gives_the_canary_traffic() -> None:
     assert standing(BREAK, canary_bp=0).is_broken
     assert not standing(BREAK, canary_bp=500).is_broken
@@ -95,7 +101,8 @@ def test_a_persons_word_is_read_back_as_it_was_said(word: str) -> None:
     before = stored(undone(500, actor="bo", why="why"))
     expected = after(standing(before), made, at=NOON)
     found = standing(stored(made), before)
-    assert (found.latched, found.is_manual) == (expected.latched, expected.is_manual)
+    for name in ("latched", "is_manual", "is_carried_out"):
+        assert getattr(found, name) == getattr(expected, name)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,48 @@ def test_a_call_is_recorded_once_whatever_hooks_fire(traffic: Traffic, tmp_path:
     assert (line["outcome"], line["served_deployment"], line["status"]) == ("served", "c", 200)
 
 
+def test_an_answer_whose_id_changes_last_is_recorded_with_the_id_the_client_gets(
+    traffic: Traffic, tmp_path: Path
+) -> None:
+    data = traffic.take_off(None, request(), "aresponses")
+    flight = traffic.flight(data)
+    traffic.answered(flight, data, {"id": "provider's", "model": "m", "output": []})
+    assert recorded(tmp_path) == []
+    for seen in ("client's", "never"):
+        traffic.sealed(flight, data, {"id": seen, "model": "what the client asked for"})
+    [line] = recorded(tmp_path)
+    assert (line["response_id"], line["provider_model"]) == ("client's", "m")
+
+
+def test_a_call_that_fails_after_its_answer_is_recorded_as_failed(
+    traffic: Traffic, tmp_path: Path
+) -> None:
+    data = traffic.take_off(None, request(), "aresponses")
+    flight = traffic.flight(data)
+    traffic.answered(flight, data, {"id": "provider's", "output": []})
+    traffic.land(flight, data, Reply, broken=ValueError())
+    traffic.sealed(flight, data, {"id": "client's"})
+    [line] = recorded(tmp_path)
+    assert (line["outcome"], line["response_id"]) == ("failed", None)
+
+
+@pytest.mark.parametrize("surface", ["acompletion", "anthropic_messages", "aembedding"])
+def test_every_other_answer_is_recorded_as_soon_as_it_is_there(
+    traffic: Traffic, tmp_path: Path, surface: str
+) -> None:
+    data = traffic.take_off(None, request(), surface)
+    traffic.answered(traffic.flight(data), data, {"id": "a", "choices": []})
+    assert [line["response_id"] for line in recorded(tmp_path)] == ["a"]
+
+
+def test_an_answer_that_is_still_to_come_is_not_recorded_with_its_headers(
+    traffic: Traffic, tmp_path: Path
+) -> None:
+    data = traffic.take_off(None, request(stream=True), "aresponses")
+    traffic.sealed(traffic.flight(data), data, {"id": "of the stream"})
+    assert recorded(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("broken", "streaming", "began", "outcome", "status"),
     [

@@ -21,7 +21,6 @@ BUCKET_RATIO = 1.04
 # The tails of a latency are judged by few calls; a mixture this concentrated suits
 # thousands of calls, and covered in 97 % of runs at a nominal 95 %.
 CONCENTRATION = 100.0
-_SHORTEST_MS = 0.001  # what the SQL takes for a latency of 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +34,6 @@ class Quantile:
 
     estimate_ms: float
     interval_ms: Interval
-
-
-def bucket_of(latency_ms: float) -> int:
-    """Find the bucket `b` with `1.04^b <= latency_ms < 1.04^(b + 1)`.
-
-    Raises:
-        Invalid: The latency is negative or not finite.
-    """
-    check_counts(latency_ms=latency_ms)
-    return math.floor(math.log(max(latency_ms, _SHORTEST_MS)) / math.log(BUCKET_RATIO))
 
 
 def edge_ms(bucket: int) -> float:
@@ -65,7 +54,7 @@ def quantile(histogram: Mapping[int, float], q: float) -> float | None:
     """Read a quantile off a histogram.
 
     Args:
-        histogram: Calls by bucket (`bucket_of`).
+        histogram: Calls by bucket (`core.facts.bucket_of`).
         q: 0.95 is the latency that 95 % of calls stay below.
 
     Returns:
