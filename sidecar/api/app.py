@@ -11,14 +11,18 @@ from fastapi import FastAPI
 
 from sidecar.api import (
     calls,
+    datasets,
     decisions,
     errors,
     experiments,
+    exports,
     feedback,
     health,
     keys,
     metrics,
     models,
+    preferences,
+    reviews,
     routes,
     totals,
 )
@@ -59,6 +63,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(metrics.router)
     if Role.ADMIN in settings.roles:
+        app.include_router(reviews.router)
+        app.include_router(datasets.router)
+        app.include_router(exports.router)
+        app.include_router(preferences.router)
         for module in (experiments, decisions, totals, routes, models, calls, feedback, keys):
             app.include_router(module.router)
     return app
@@ -97,6 +105,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 publisher=publisher,
                 drainer=drainer,
                 controller=controller,
+                review_double=settings.review_double,
+                min_edit=settings.min_edit,
             )
             app.state.context = context
             async with asyncio.TaskGroup() as tasks:

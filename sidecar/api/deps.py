@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sidecar.core.errors import Unauthenticated
 from sidecar.core.keys import PREFIX, SCOPES, require_scope
+from sidecar.core.reviewing import DOUBLE
 from sidecar.service.idempotency import Claim
 from sidecar.service.keys import authenticate
 from sidecar.service.volume import Volume
@@ -42,6 +43,8 @@ class Context:
         drainer: None in a process that does not drain.
         controller: None in a process that does not look at experiments.
         ended_loops: Names of loops that ended although they should not.
+        review_double: Share of the judges' drawn calls that two people label.
+        min_edit: An edit of less than this share of the longer text gives no pair.
     """
 
     admin_key: str
@@ -51,6 +54,8 @@ class Context:
     drainer: Drainer | None
     controller: Controller | None
     ended_loops: list[str] = field(default_factory=list)
+    review_double: float = DOUBLE
+    min_edit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sidecar.core.reviewing import DOUBLE
+
 
 class Role(StrEnum):
     """What a sidecar process does; several may share one volume and one database."""
@@ -29,6 +31,8 @@ class Settings(BaseSettings):
         host: Whom to listen to; only this machine unless set.
         roles: Comma-separated; all when left out.
         database_wait_s: How long to wait for the database at start.
+        review_double: Share of the judges' drawn calls that two people label.
+        min_edit: An edit of less than this share of the longer text gives no pair.
     """
 
     model_config = SettingsConfigDict(env_prefix="SIGNALOPS_", frozen=True, extra="forbid")
@@ -44,6 +48,8 @@ class Settings(BaseSettings):
     pool_size: int = Field(default=5, ge=3, le=50)  # the loops take one each
     statement_timeout_s: float = Field(default=10.0, gt=0)
     database_wait_s: float = Field(default=60.0, ge=0)
+    review_double: float = Field(default=DOUBLE, ge=0, le=1)
+    min_edit: float = Field(default=0.0, ge=0, le=1)
 
     @field_validator("roles", mode="before")
     @classmethod

@@ -198,8 +198,9 @@ def answer(experiment: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001  
     if as_json:
         show_json(experiment)
         return
+    outcome = f" ({experiment['outcome']})" if experiment["outcome"] else ""
     say(
-        f"{experiment['id']}  {experiment['status']} on {experiment['group']}: "
+        f"{experiment['id']}  {experiment['status']}{outcome} on {experiment['group']}: "
         f"{shares_of(experiment['shares'])}"
     )
 

@@ -2,8 +2,20 @@
 
 import typer
 
-from sidecar.cli import calls, decisions, experiments, feedback, keys, models, routes
+from sidecar.cli import (
+    calls,
+    datasets,
+    decisions,
+    experiments,
+    export,
+    feedback,
+    keys,
+    models,
+    preferences,
+    routes,
+)
 from sidecar.cli.health import health
+from sidecar.cli.review import review
 from sidecar.cli.verify import verify
 
 app = typer.Typer(
@@ -22,8 +34,12 @@ app.add_typer(models.app, name="model")
 app.add_typer(keys.app, name="key")
 app.add_typer(calls.app, name="call")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(export.app, name="export")
+app.add_typer(preferences.app, name="preferences")
+app.add_typer(datasets.app, name="dataset")
 experiments.app.command()(verify)
 app.command()(health)
+app.command()(review)
 
 
 def run() -> None:

@@ -41,7 +41,9 @@ def after(standing: Standing, decision: Decision, *, at: datetime) -> Standing:
     is_terminal = decision.state in TERMINAL
     if decision.actor != CONTROLLER:
         latched = decision.state if is_terminal else None
-        return Standing(latched, at, latest, is_manual=not is_terminal)
+        return Standing(
+            latched, at, latest, is_manual=not is_terminal, is_carried_out=is_terminal
+        )
     seen = replace(
         standing,
         last_look_at=latest,
@@ -49,7 +51,9 @@ def after(standing: Standing, decision: Decision, *, at: datetime) -> Standing:
     )
     if decision.is_latched or not is_terminal:
         return seen
-    return replace(seen, latched=decision.state, latched_at=at)
+    return replace(
+        seen, latched=decision.state, latched_at=at, is_carried_out=decision.is_automatic
+    )
 
 
 def by_hand(plan: Plan, state: State, *, actor: str, why: str) -> Decision:

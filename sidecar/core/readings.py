@@ -93,9 +93,11 @@ class Standing:
     Args:
         latched: The terminal state that was reached; None while it is open.
         latched_at: When it was, or when a person decided it again.
-        last_look_at: The latest time of any look; an earlier one means a clock set back.
+        last_look_at: When the epoch's newest stored look was taken, None before the first; a
+            look that is earlier means a clock that was set back.
         is_broken: The circuit breaker opened, and no one has closed it.
         is_manual: A person undid a decision, so the controller only watches.
+        is_carried_out: The latched state was; else it was only advised.
     """
 
     latched: State | None = None
@@ -103,3 +105,4 @@ class Standing:
     last_look_at: datetime | None = None
     is_broken: bool = False
     is_manual: bool = False
+    is_carried_out: bool = False

@@ -68,7 +68,7 @@ class _Grown:
 
 
 def tally(
-    before: Sequence[Facts], after: Sequence[Facts], slow_ms: Mapping[Epoch, float]
+    before: Sequence[Facts], after: Sequence[Facts], slow_ms: Mapping[Epoch, float | None]
 ) -> Tally:
     """Add up what some calls change.
 
@@ -77,7 +77,7 @@ def tally(
     Args:
         before: What of the calls is counted already.
         after: What they are now; a call does not change its cell or its unit.
-        slow_ms: By epoch, where its plan says it.
+        slow_ms: By epoch; absent or None where its plan does not say it.
     """
     old, new = _by_cell(before), _by_cell(after)
     changes: Changes = {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sidecar.core.facts import Facts
+from sidecar.core.tallies import Epoch
 from sidecar.service import totals
 from sidecar.service.counting import Designs, facts_of
 from sidecar.service.lines import CHUNK_BYTES, BadLine, Batch, read_batch
@@ -60,17 +61,20 @@ class Stored:
         new: Rows that were not there before.
         before: What of the calls that changed was counted already.
         after: What these are now.
+        slow_ms: What counts as slow in the epochs that are known; None where none is.
     """
 
     bad: Sequence[BadLine]
     new: Sequence[Row]
     before: Sequence[Facts]
     after: Sequence[Facts]
+    slow_ms: Mapping[Epoch, float | None]
 
 
 async def count(tx: AsyncConnection, stored: Stored) -> None:
     """Change the totals as a batch has changed the rows."""
-    await totals.apply(tx, stored.before, [*facts_of(stored.new), *stored.after])
+    after = [*facts_of(stored.new), *stored.after]
+    await totals.apply(tx, stored.before, after, known_slow_ms=stored.slow_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ async def store_batch(
         "quarantined": len(bad),
     }
     await counters.add(tx, counts)
-    return Stored(bad, inserted.stored, before, after)
+    return Stored(bad, inserted.stored, before, after, draining.designs.slow_ms)
 
 
 async def _enrich(

@@ -1,43 +1,61 @@
-"""What may be said of a call, by whom, and what becomes of it?"""
+"""What becomes of what people say of calls, and what has been said of one?"""
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sidecar.core.calls import started_at_of
 from sidecar.core.contents import join, references
-from sidecar.core.errors import Conflict, Invalid, NotFound
-from sidecar.core.feedback import APPROVED, Feedback, Source, Word, label_word, value_word
+from sidecar.core.drafts import Draft, draft_of
+from sidecar.core.errors import SignalopsError
+from sidecar.core.feedback import Feedback
 from sidecar.core.routing import Task
-from sidecar.core.verdicts import DEFAULT_LABELS
+from sidecar.core.said import Said
 from sidecar.service.documents import decode
+from sidecar.service.keeping import Given, keep
+from sidecar.service.preferences import learn
 from sidecar.service.totals import recounting
-from sidecar.store import contents, experiments, generations
+from sidecar.service.words import Told, permitted, stored_id, text_of, understand
+from sidecar.store import contents, experiments, subjects
 from sidecar.store import feedback as store
 from sidecar.store.events import By
-from sidecar.store.feedback import About, Current, Subject
+
+__all__ = [
+    "Given",
+    "History",
+    "Refused",
+    "Said",
+    "ToAudit",
+    "give",
+    "give_all",
+    "history",
+    "undecided_audits",
+]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What somebody says of a call: a label, or whether it is approved, or a named value.
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something said that is not kept.
 
     Args:
-        name, value: Go together.
-        reviewer: A person's name, or a declared judge's.
+        index: Its place in the batch, from 0.
     """
 
-    call_id: str
-    source: Source
-    reviewer: str
-    label: str | None = None
-    approved: bool | None = None
-    name: str | None = None
-    value: float | bool | None = None
-    comment: str | None = None
+    index: int
+    error: SignalopsError
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that was said of a call, in order, what was superseded too.
+
+    Args:
+        draft: What became of it; None for a call that is no draft's.
+    """
+
+    items: Sequence[Feedback]
+    draft: Draft | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,53 +74,82 @@ class ToAudit:
     answer: Mapping[str, object] | None
 
 
-async def give(
-    tx: AsyncConnection, said: Said, *, project_id: str | None, by: By
-) -> tuple[Feedback, bool]:
-    """Keep what somebody says of a call; the totals change with it.
+async def give_all(
+    tx: AsyncConnection,
+    said: Sequence[Said],
+    *,
+    project_id: str | None,
+    by: By,
+    min_edit: float = 0.0,
+) -> list[Given | Refused]:
+    """Keep what somebody says of calls; totals and preference pairs change with it.
+
+    Said in this order: of two words of one reviewer on one thing the later one stands. What
+    cannot be kept is refused, and all else is kept.
 
     Args:
-        project_id: Who asks sees only this project's calls; None for all.
+        project_id: Who asks speaks only of this project's calls; None for all.
+        min_edit: Edits that change a smaller share of the text give no pair, in [0, 1].
 
     Returns:
-        The feedback, and whether it is new: what the same reviewer says already is given
-        back as it is.
+        In the order of what was said; for the reasons of a refusal see `give`.
+    """
+    understood = await understand(tx, said, project_id)
+    told = [each for each in understood if isinstance(each, Told)]
+    async with recounting(tx, {each.subject.call_id for each in told}):
+        given, new = await keep(tx, told, by)
+        if new:
+            await learn(tx, new, by, min_edit=min_edit)
+    kept = iter(given)
+    results = [next(kept) if isinstance(each, Told) else each for each in understood]
+    return [
+        each if isinstance(each, Given) else Refused(place, each)
+        for place, each in enumerate(results)
+    ]
+
+
+async def give(
+    tx: AsyncConnection,
+    said: Said,
+    *,
+    project_id: str | None,
+    by: By,
+    min_edit: float = 0.0,
+) -> Given:
+    """Keep what somebody says of a call; totals and preference pairs change with it.
+
+    Args:
+        project_id: Who asks speaks only of this project's calls; None for all.
+        min_edit: Edits that change a smaller share of the text give no pair, in [0, 1].
 
     Raises:
-        Invalid: This is no call id, or the label or value cannot be.
-        NotFound: There is no such call, it is another project's, or it is not drained yet.
-        Conflict: An audit of a call that was not drawn.
+        Invalid: This is no call id, or what is said cannot be said of the call.
+        NotFound: There is no such call, or it is not drained yet.
+        Denied: The call is another project's.
+        Conflict: An audit of a call that was not drawn; a key that came with another word;
+            a response id of several calls; answers that cannot be compared.
     """
-    subject = await _subject(tx, said.call_id, project_id)
-    if said.source is Source.AUDIT and not subject.is_drawn:
-        msg = (
-            f"call {subject.call_id} was not drawn for the audit, so its label speaks for no "
-            "other; send it with source 'correction'"
-        )
-        raise Conflict(msg)
-    word = _word(said, await _labels(tx, subject))
-    about = About(
-        subject.call_id, subject.started_at, subject.project_id, said.source, said.reviewer
-    )
-    async with recounting(tx, [subject.call_id]):
-        before = await store.current(tx, about, word.name)
-        if before is not None and _same(before, word, said.comment):
-            return before.feedback, False
-        added = await store.add(tx, about, word, by, comment=said.comment, before=before)
-    return added, True
+    [found] = await give_all(tx, [said], project_id=project_id, by=by, min_edit=min_edit)
+    if isinstance(found, Refused):
+        raise found.error
+    return found
 
 
-async def history(
-    tx: AsyncConnection, call_id: str, *, project_id: str | None
-) -> list[Feedback]:
-    """List all that was said of a call, in order, what was superseded too.
+async def history(tx: AsyncConnection, call_id: str, *, project_id: str | None) -> History:
+    """List all that was said of a call, and say what became of a draft.
 
     Raises:
         Invalid: This is no call id.
-        NotFound: There is no such call, it is another project's, or it is not drained yet.
+        NotFound: There is no such call, or it is not drained yet.
+        Denied: It is another project's.
     """
-    subject = await _subject(tx, call_id, project_id)
-    return await store.history(tx, subject.call_id)
+    asked = stored_id(call_id)
+    subject = permitted((await subjects.of_calls(tx, [asked])).get(asked), asked, project_id)
+    items = await store.history(tx, asked)
+    if subject.task != Task.DRAFT:
+        return History(items, None)
+    answer = (await subjects.answers(tx, [asked]))[asked]
+    return History(items, draft_of(items, text_of(answer)))
 
 
 async def undecided_audits(
@@ -126,49 +173,6 @@ async def undecided_audits(
         )
         for call in found
     ]
-
-
-async def _subject(tx: AsyncConnection, call_id: str, project_id: str | None) -> Subject:
-    started_at_of(call_id)  # says so if it is no call id
-    found = await store.subject(tx, str(uuid.UUID(call_id)))
-    if found is None or project_id not in (None, found.project_id):
-        msg = f"there is no call {call_id[:40]!r}; a call is stored within seconds of its end"
-        raise NotFound(msg)
-    return found
-
-
-async def _labels(tx: AsyncConnection, subject: Subject) -> Sequence[str]:
-    """List what the call's judge could answer; nothing for a call that is no judge's."""
-    if subject.task != Task.JUDGE:
-        return ()
-    then = await store.labels_of(tx, subject.generation, subject.group)
-    if then:
-        return then
-    # Routes of a lost generation: the group as it is now, or what every judge begins with.
-    number = await generations.number(tx)
-    now = None if number is None else await store.labels_of(tx, number, subject.group)
-    return now or DEFAULT_LABELS
-
-
-def _word(said: Said, labels: Sequence[str]) -> Word:
-    given = {
-        "label": said.label,
-        "approved": said.approved,
-        "name and value": said.name if said.value is None else said.value,
-    }
-    kinds = [kind for kind, value in given.items() if value is not None]
-    if len(kinds) != 1 or (said.name is None) != (said.value is None):
-        msg = f"give a label, or approved, or a name and value; found {kinds or 'none'}"
-        raise Invalid(msg)
-    if said.label is not None:
-        return label_word(said.label, labels)
-    if said.approved is not None:
-        return value_word(APPROVED, said.approved)
-    return value_word(str(said.name), said.value)
-
-
-def _same(before: Current, word: Word, comment: str | None) -> bool:
-    return before.word == word and before.feedback.comment == comment
 
 
 def _document(encoded: bytes) -> Mapping[str, Any]:

@@ -142,6 +142,7 @@ def config_of(lab_url: str) -> dict[str, Any]:
             ),
             deployment("echo", "echo-1", "openai/lab-echo", lab_url),
             deployment("embed", "embed-1", "openai/lab-embed", lab_url),
+            deployment("reply", "reply-1", "openai/lab-drafter", lab_url, task="draft"),
             deployment(fine_tuned, "direct-ft", f"openai/{fine_tuned}", lab_url, **JUDGE),
         ],
         "litellm_settings": {
@@ -170,6 +171,7 @@ def behaviours(train_path: Path | None) -> list[dict[str, Any]]:
         {"name": "bad", **judge, "hang_s": 10},
         {"name": "dead", **judge, "error_rate": 1.0, "error_kind": "500"},
         {"name": "lab-echo", "judge": "echo", **quick},
+        {"name": "lab-drafter", "judge": "draft", **quick},
         {"name": "lab-parrot", "judge": "echo", **quick},
         {"name": "lab-embed", "judge": "embed", **quick},
     ]

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sidecar.core.calls import CallRecord, Enrichment, Outcome
+from sidecar.service.counting import Designs
 from sidecar.service.drain import Draining, drain_segment
 from sidecar.service.enrichments import settle_late
 from sidecar.store import recount
@@ -114,6 +115,19 @@ async def test_a_cost_changes_the_totals_whenever_it_comes(
     await settle_late(engine, now + timedelta(minutes=1))
     assert await count(engine, "cost_known") == 4
     assert await count(engine, "cost") == 2_000_000_000
+    assert await differences(engine) == []
+
+
+async def test_a_drain_that_meets_an_epoch_by_a_late_cost_counts_its_slow_calls_rightly(
+    engine: AsyncEngine, draining: Draining, write: Write, record: Callable[..., CallRecord]
+) -> None:
+    await give_plan(engine)
+    slow = replace(record(), cost_usd=None, latency_ms=501.0)
+    await drain_segment(draining, write([slow]))
+    assert await count(engine, "slow") == 1
+    another = replace(draining, designs=Designs())
+    await drain_segment(another, write([Enrichment(slow.call_id, cost_usd=0.5)]))
+    assert (await count(engine, "slow"), await count(engine, "cost_known")) == (1, 1)
     assert await differences(engine) == []
 
 

@@ -115,6 +115,30 @@ async def test_a_correction_is_counted_and_never_tested(api: Sidecar, experiment
     assert (found.count("corrections"), found.audit.labelled) == (1, 0)
 
 
+async def test_a_word_asked_for_by_the_queue_and_one_that_compares_texts_count_nowhere(
+    api: Sidecar, experiment: str
+) -> None:
+    call_id = await stored(api, experiment)
+    other = await stored(api, experiment)
+    async with transaction(api.app.state.context.engine) as tx:
+        request = b'{"messages":[{"role":"user","content":"a post"}]}'
+        await tx.execute(text("UPDATE calls SET request = :request"), {"request": request})
+    before = await cell(api, experiment)
+    for body in (
+        {"label": "maybe", "source": "review"},
+        {"name": "score", "value": 1, "source": "review"},
+        {"comment": "odd", "source": "audit"},
+        {"comment": "odd"},
+        {"pair": {"chosen": "a", "rejected": "b"}, "source": "audit"},
+        {"over": other, "source": "audit"},
+    ):
+        status, _ = await give(api, call_id, reviewer="ann", **body)
+        assert status == 201
+    assert await cell(api, experiment) == before
+    audits = (await api.admin.get(f"/v1/experiments/{experiment}/audits")).json()["items"]
+    assert [item["call_id"] for item in audits] == [call_id, other]  # still wait
+
+
 async def test_an_audit_of_a_call_that_was_not_drawn_is_refused(
     api: Sidecar, experiment: str
 ) -> None:
@@ -171,7 +195,7 @@ async def test_a_word_that_cannot_be_is_refused_and_says_what_could(
     assert says in str(problem)
 
 
-async def test_a_call_that_is_unknown_or_another_projects_is_not_found(
+async def test_an_unknown_call_is_not_found_and_a_foreign_one_is_forbidden(
     api: Sidecar, experiment: str
 ) -> None:
     call_id = await stored(api, experiment)
@@ -179,10 +203,11 @@ async def test_a_call_that_is_unknown_or_another_projects_is_not_found(
     assert (await give(api, "call-1", label="maybe", **AUDIT))[0] == 422
     async with api.client(await api.key(scopes=["review", "read"])) as other:
         body = {"call_id": call_id, "label": "maybe", **AUDIT}
-        assert (await other.post("/v1/feedback", json=body)).status_code == 404
+        assert (await other.post("/v1/feedback", json=body)).status_code == 403
         params = {"call_id": call_id}
-        assert (await other.get("/v1/feedback", params=params)).status_code == 404
+        assert (await other.get("/v1/feedback", params=params)).status_code == 403
         assert (await other.get(f"/v1/experiments/{experiment}/audits")).status_code == 404
+    assert (await cell(api, experiment)).audit.labelled == 0
 
 
 async def test_a_label_may_be_what_the_judge_could_answer_when_it_was_asked(

@@ -105,6 +105,7 @@ async def test_an_edge_has_results_and_looks(
     path = f"/v1/experiments/{experiment_id}"
     assert (await judges.admin.get(f"{path}/verify")).json()["differences"] == []
     [look] = (await judges.admin.get(f"{path}/looks")).json()
+    assert (await judges.admin.get(f"{path}/looks?epoch=99")).status_code == 404
     assert look["numbers"]["state"] == results["decision"]["state"] or results["outcome"]
 
 

@@ -66,8 +66,10 @@ SAY = st.tuples(
         [
             {"label": "relevant"},
             {"label": "maybe"},
-            {"approved": True},
-            {"approved": False},
+            {"name": "sent", "value": True},
+            {"name": "sent", "value": False},
+            {"comment": "odd"},
+            {"pair": ("a", "b")},
             {"name": "score", "value": 0.3},
             {"name": "score", "value": -7.25},
         ]

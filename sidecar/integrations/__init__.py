@@ -1,0 +1,1 @@
+"""What does the sidecar do with neighbours that need not be there?"""

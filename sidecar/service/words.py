@@ -1,0 +1,247 @@
+"""What does somebody mean to say, and may they? What was sent becomes words about calls."""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sidecar.core.calls import started_at_of
+from sidecar.core.errors import Conflict, Denied, Invalid, NotFound, SignalopsError
+from sidecar.core.feedback import DECISIONS, Kind, Source, Word, choice_word
+from sidecar.core.routing import Task
+from sidecar.core.said import COMPARISONS, Said, form_of, word_of
+from sidecar.core.verdicts import DEFAULT_LABELS
+from sidecar.service.documents import decode
+from sidecar.service.preferences import check_choices
+from sidecar.store import generations
+from sidecar.store import subjects as store
+from sidecar.store.subjects import Subject
+
+_Given = TypeVar("_Given")
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was said, understood.
+
+    Args:
+        subject: The call that the word is kept with.
+    """
+
+    said: Said
+    subject: Subject
+    word: Word
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Something said, and the ids of the calls it is about; both are stored ones."""
+
+    said: Said
+    call_id: str
+    other_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """Something said, and the calls it is about."""
+
+    said: Said
+    subject: Subject
+    other: Subject | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What else must be known of calls to understand what is said of them.
+
+    Args:
+        labels: By generation and group.
+        now: Labels of the groups as they are at present.
+        texts: What the models wrote, by call id.
+    """
+
+    labels: Mapping[tuple[int, str], Sequence[str]]
+    now: Mapping[str, Sequence[str]]
+    texts: Mapping[str, str | None]
+
+
+async def understand(
+    tx: AsyncConnection, said: Sequence[Said], project_id: str | None
+) -> list[Told | SignalopsError]:
+    """Understand each thing that is said, or say why it cannot be.
+
+    Args:
+        project_id: Who asks speaks only of this project's calls; None for all.
+
+    Returns:
+        In the order of what was said. An error is `Invalid` for what can never be said,
+        `NotFound` for an unknown call, `Denied` for another project's, `Conflict` for an
+        audit of a call that was not drawn, or answers that cannot be compared.
+    """
+    answered = await store.calls_answered(
+        tx, {each.response_id for each in said if each.response_id is not None}, project_id
+    )
+    named = _each(said, lambda each: _named(each, answered))
+    wanted = {each.call_id for each in _good(named)}
+    wanted |= {each.other_id for each in _good(named) if each.other_id is not None}
+    known = await store.of_calls(tx, wanted)
+    about = _each(named, lambda each: _about(each, known, project_id))
+    context = await _context(tx, _good(about))
+    return await _compared(tx, _each(about, lambda each: _told(each, context)))
+
+
+def text_of(answer: bytes) -> str | None:
+    """Read what a model wrote out of a stored answer; None when it wrote no text."""
+    document, _ = decode(answer)
+    found = cast("Mapping[str, Any]", document).get("text")
+    return found if isinstance(found, str) else None
+
+
+def stored_id(call_id: str) -> str:
+    """Spell a call id as it is stored.
+
+    Raises:
+        Invalid: This is no call id.
+    """
+    started_at_of(call_id)  # says so if it is no call id
+    return str(uuid.UUID(call_id))
+
+
+def permitted(found: Subject | None, asked: str, project_id: str | None) -> Subject:
+    """Check that there is a call, and that who asks may speak of it.
+
+    Raises:
+        NotFound: There is none, or it is not drained yet.
+        Denied: It is another project's.
+    """
+    if found is None:
+        msg = f"there is no call {asked[:40]!r}; a call is stored within seconds of its end"
+        raise NotFound(msg)
+    if project_id not in (None, found.project_id):
+        msg = f"call {found.call_id} is another project's than your key's ({project_id!r})"
+        raise Denied(msg)
+    return found
+
+
+def _each(
+    items: Iterable[_Given | SignalopsError], do: Callable[[_Given], _Found]
+) -> list[_Found | SignalopsError]:
+    """Take a step with each item that is well so far; an error takes an item's place."""
+
+    def step(item: _Given) -> _Found | SignalopsError:
+        try:
+            return do(item)
+        except SignalopsError as error:
+            return error
+
+    return [item if isinstance(item, SignalopsError) else step(item) for item in items]
+
+
+def _good(items: Iterable[_Given | SignalopsError]) -> list[_Given]:
+    return [item for item in items if not isinstance(item, SignalopsError)]
+
+
+def _named(said: Said, answered: Mapping[str, Sequence[str]]) -> _Named:
+    """Find the ids of the calls that are meant."""
+    other = said.tie_with if said.over is None else said.over
+    other_id = None if other is None else stored_id(other)
+    if said.call_id is not None and said.response_id is None:
+        return _Named(said, stored_id(said.call_id), other_id)
+    if said.response_id is None or said.call_id is not None:
+        msg = "name the call by its call_id or by its response_id: one of them, not both"
+        raise Invalid(msg)
+    found = answered.get(said.response_id, ())
+    if len(found) == 1:
+        return _Named(said, found[0], other_id)
+    if found:
+        msg = f"several calls were answered as {said.response_id[:80]!r}; send the call_id"
+        raise Conflict(msg)
+    msg = (
+        f"no call was answered as {said.response_id[:80]!r}; a call is stored within seconds "
+        "of its end"
+    )
+    raise NotFound(msg)
+
+
+def _about(named: _Named, known: Mapping[str, Subject], project_id: str | None) -> _About:
+    """Find the calls that are meant, and check that they may be spoken of."""
+    subject = permitted(known.get(named.call_id), named.call_id, project_id)
+    if named.said.source is Source.AUDIT and not subject.is_drawn:
+        msg = (
+            f"call {subject.call_id} was not drawn for the audit, so its label speaks for no "
+            "other; send it with source 'correction'"
+        )
+        raise Conflict(msg)
+    if named.other_id is None:
+        return _About(named.said, subject, None)
+    other = permitted(known.get(named.other_id), named.other_id, project_id)
+    if other.project_id != subject.project_id:
+        msg = f"calls {subject.call_id} and {other.call_id} are of different projects"
+        raise Invalid(msg)
+    return _About(named.said, subject, other)
+
+
+async def _context(tx: AsyncConnection, about: Sequence[_About]) -> _Context:
+    """Fetch what else must be known to understand words: few statements for many."""
+    judged = {
+        (each.subject.generation, each.subject.group)
+        for each in about
+        if each.said.label is not None and each.subject.task == Task.JUDGE
+    }
+    labels = await store.labels(tx, judged)
+    lost = {group for generation, group in judged if (generation, group) not in labels}
+    number = await generations.number(tx) if lost else None
+    now = {} if number is None else await store.labels(tx, {(number, each) for each in lost})
+    edited = {each.subject.call_id for each in about if each.said.edit is not None}
+    answers = await store.answers(tx, edited)
+    texts = {call_id: text_of(answer) for call_id, answer in answers.items()}
+    return _Context(labels, {group: known for (_, group), known in now.items()}, texts)
+
+
+def _told(about: _About, context: _Context) -> Told:
+    """Read the word that is said.
+
+    Raises:
+        Invalid: It is none, or several, or none that can be said of the call.
+    """
+    said, subject = about.said, about.subject
+    form = form_of(said)
+    if form in COMPARISONS and about.other is not None:
+        other = about.other
+        kept_with, word = choice_word(subject.call_id, other.call_id, is_tie=form == "tie_with")
+        return Told(said, subject if kept_with == subject.call_id else other, word)
+    generated = context.texts.get(subject.call_id)
+    word = word_of(said, form, _labels(subject, context), generated)
+    if word.kind in DECISIONS and subject.task == Task.JUDGE:
+        msg = f"the call is a judge's, so it takes a label and no {word.kind}"
+        raise Invalid(msg)
+    return Told(said, subject, word)
+
+
+def _labels(subject: Subject, context: _Context) -> Sequence[str]:
+    """List what the call's judge could answer; nothing for a call that is no judge's."""
+    if subject.task != Task.JUDGE:
+        return ()
+    then = context.labels.get((subject.generation, subject.group))
+    # Routes of a lost generation: the group as it is now, or what every judge begins with.
+    return then or context.now.get(subject.group) or DEFAULT_LABELS
+
+
+async def _compared(
+    tx: AsyncConnection, told: list[Told | SignalopsError]
+) -> list[Told | SignalopsError]:
+    """Refuse the choices between answers that cannot be compared."""
+    places = [
+        (place, each.subject.call_id, each.word.other_call_id)
+        for place, each in enumerate(told)
+        if isinstance(each, Told) and each.word.kind is Kind.CHOICE
+    ]
+    found = await check_choices(tx, [(first, str(other)) for _, first, other in places])
+    for (place, _, _), error in zip(places, found, strict=True):
+        if error is not None:
+            told[place] = error
+    return told
