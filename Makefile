@@ -17,6 +17,10 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
 	touch $@
 
+$(VENV)/.readers: requirements/readers.txt $(VENV)/.dev
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/readers.txt
+	touch $@
+
 .PHONY: help
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -51,8 +55,8 @@ unit: $(VENV)/.dev ## Rules without services
 	$(BIN)/pytest -q --hypothesis-profile=quick tests/unit
 
 .PHONY: test
-test: $(VENV)/.dev ## Every test: unit, integration, and the real processes end to end
-	$(BIN)/pytest -q -n 2 --dist loadgroup --durations=15 tests/e2e tests/integration tests/statistics tests/unit
+test: $(VENV)/.readers ## Every test: unit, integration, and the real processes end to end
+	$(BIN)/pytest -q -n 2 --dist loadgroup --durations=15 tests/e2e tests/integration tests/statistics tests/readers tests/unit
 
 .PHONY: chaos
 chaos: $(VENV)/.dev ## Kill everything in turn under load; prints what was lost (ROUNDS=20)
@@ -70,3 +74,4 @@ bench: $(VENV)/.dev ## Measure: one `name: value` line a figure
 lock: ## Renew requirements/*.txt (needs uv); releases younger than a week are left out
 	UV_CUSTOM_COMPILE_COMMAND='make lock' uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --extra lab --extra build -o requirements/run.txt
 	UV_CUSTOM_COMPILE_COMMAND='make lock' uv pip compile pyproject.toml --python-version 3.11 --universal --generate-hashes --extra lab --extra build --extra dev -c requirements/run.txt -o requirements/dev.txt
+	UV_CUSTOM_COMPILE_COMMAND='make lock' uv pip compile requirements/readers.in --python-version 3.11 --universal --generate-hashes --no-deps -o requirements/readers.txt

@@ -6,6 +6,8 @@ from tests.bench import (
     bench_results,
     bench_totals,
     decisions,
+    export,
+    feedback,
     journal,
     overhead,
     reload,
@@ -19,6 +21,8 @@ for measurement in (
     bench_results,
     reload,
     decisions,
+    feedback,
+    export,
     overhead,
 ):
     measurement.main()

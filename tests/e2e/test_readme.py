@@ -5,10 +5,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from sidecar.core.model_list import compile_groups, read_model_list
+from sidecar.up.laboratory.posts import sample_posts
 from tests.e2e.conftest import System
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +82,32 @@ def test_the_command_that_hands_a_group_over_starts_at_the_ramps_first_step(
     experiment_id = said.split()[0]
     system.admin.post(f"/v1/experiments/{experiment_id}/stop", json={}).raise_for_status()
     system.settle()
+
+
+def test_the_commands_from_edits_to_a_file_of_pairs_do_that(
+    system: System, tmp_path: Path
+) -> None:
+    [commands] = [text for text in snippets("sh") if "training-data" in text]
+    edit, review, export = commands.strip().splitlines()
+    client = system.client()
+    for number, post in enumerate(sample_posts()[:40]):  # a fifth is kept from training
+        asked: Any = [{"role": "user", "content": post.text}]
+        answer = client.chat.completions.with_raw_response.create(
+            model="reply", messages=asked, user=f"readme-{number}"
+        )
+        call_id = answer.headers["x-signalops-call-id"]
+        system.call(call_id)
+        if number < 30:
+            body = {"call_id": call_id, "edit": "Sorry about that! It is fixed now."}
+            word = {**body, "reviewer": f"ann-{number}"}
+            system.admin.post("/v1/feedback", json=word).raise_for_status()
+    said = shell(system, f"CALL_ID={call_id}; {edit}")
+    assert "edit" in said
+    shell(system, f"echo q | {review}")
+    written = tmp_path / "pairs.jsonl"
+    export = export.replace("pairs.jsonl", str(written)).replace("default", "tests")
+    shell(system, export)
+    assert len(written.read_text().splitlines()) >= 10
 
 
 def test_every_target_the_readme_names_exists() -> None:

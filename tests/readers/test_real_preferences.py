@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import load_dataset
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import TypeAdapter
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
+from trl.data_utils import is_conversational
 
 from tests.apis import Sidecar, sidecar
 from tests.configurations import config, entry
@@ -168,7 +170,7 @@ async def test_people_agree_as_other_peoples_code_reckons(
 
 
 async def test_what_is_exported_is_what_most_people_chose(
-    api: Sidecar, judged: list[Judged]
+    api: Sidecar, judged: list[Judged], tmp_path: Path
 ) -> None:
     body = {
         "kind": "dpo", "project_id": "default", "holdout": 0, "validation": 0,
@@ -181,8 +183,14 @@ async def test_what_is_exported_is_what_most_people_chose(
         for content, people in pairs.items()
         if len(people) > len(pairs.get((content[0], content[2], content[1]), ()))
     }
-    trl, openai = await exported(api, made["id"], "trl-dpo"), []
-    for row in await exported(api, made["id"], "openai-dpo"):
+    lines = tmp_path / "trl.jsonl"
+    lines.write_text(await exported(api, made["id"], "trl-dpo"))
+    cache = str(tmp_path / "cache")
+    trl = list(load_dataset("json", data_files=str(lines), cache_dir=cache, split="train"))
+    assert all(is_conversational(row) for row in trl)
+    openai = []
+    for line in (await exported(api, made["id"], "openai-dpo")).split("\n")[:-1]:
+        row = json.loads(line)
         # The SDK's own types say whether these are messages as OpenAI takes them.
         prompt = Messages.validate_python(row["input"]["messages"])
         chosen = Messages.validate_python(row["preferred_output"])
@@ -193,10 +201,9 @@ async def test_what_is_exported_is_what_most_people_chose(
     assert {content_of(row) for row in openai} == expected
 
 
-async def exported(api: Sidecar, dataset_id: str, form: str) -> list[dict[str, Any]]:
+async def exported(api: Sidecar, dataset_id: str, form: str) -> str:
     answer = await api.admin.get(f"/v1/datasets/{dataset_id}/export", params={"format": form})
-    answer.raise_for_status()
-    return [json.loads(line) for line in answer.text.split("\n") if line]
+    return answer.raise_for_status().text
 
 
 def content_of(row: dict[str, Any]) -> Content:
