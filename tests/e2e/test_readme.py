@@ -91,7 +91,7 @@ def test_the_commands_from_edits_to_a_file_of_pairs_do_that(
     edit, review, export = commands.strip().splitlines()
     client = system.client()
     for number, post in enumerate(sample_posts()[:40]):  # a fifth is kept from training
-        asked: Any = [{"role": "user", "content": post.text}]
+        asked: Any = [{"role": "user", "content": post.post_text}]
         answer = client.chat.completions.with_raw_response.create(
             model="reply", messages=asked, user=f"readme-{number}"
         )
