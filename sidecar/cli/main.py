@@ -14,6 +14,7 @@ from sidecar.cli import (
     preferences,
     routes,
 )
+from sidecar.cli.agreement import agreement
 from sidecar.cli.health import health
 from sidecar.cli.review import review
 from sidecar.cli.verify import verify
@@ -40,6 +41,7 @@ app.add_typer(datasets.app, name="dataset")
 experiments.app.command()(verify)
 app.command()(health)
 app.command()(review)
+app.command()(agreement)
 
 
 def run() -> None:
