@@ -5,15 +5,15 @@ The header `X-Signalops-Rows` says how many rows there are: who counts fewer has
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from sidecar.api.bodies import Body, Line
-from sidecar.api.datasets import DEFAULT_PROJECT
+from sidecar.api.datasets import DEFAULT_PROJECT, Moment, Turns
 from sidecar.api.deps import Reader, Shared, Tx
 from sidecar.core.datasets import Split
-from sidecar.core.formats import Format
+from sidecar.core.formats import CHOOSY, Format
 from sidecar.service import exporting, judgments
 from sidecar.service.exporting import Export
 from sidecar.service.judgments import JudgmentFormat
@@ -32,13 +32,20 @@ _FILES: dict[int | str, dict[str, Any]] = {
 }
 
 
+def _turns(request: Request, shared: Shared) -> Turns:
+    return Turns(request, shared.engine, "exports")
+
+
+Queue = Annotated[Turns, Depends(_turns)]
+
+
 class Judgments(Body):
     """Which judgments are wanted."""
 
     project_id: Line | None = Field(None, description="Its key's, if that is bound to one.")
     group: Line | None = None
-    since: AwareDatetime | None = Field(None, description="Of the calls' starts.")
-    until: AwareDatetime | None = Field(None, description="It is left out itself.")
+    since: Moment | None = Field(None, description="Of the calls' starts.")
+    until: Moment | None = Field(None, description="It is left out itself.")
     form: JudgmentFormat = Field(JudgmentFormat.JSONL, alias="format")
 
 
@@ -48,7 +55,7 @@ class Judgments(Body):
 async def export_dataset(
     dataset_id: Line,
     tx: Tx,
-    shared: Shared,
+    queue: Queue,
     actor: Reader,
     form: Annotated[Format, Query(alias="format")],
     split: Annotated[Split, Query(description="train or validation.")] = Split.TRAIN,
@@ -56,18 +63,22 @@ async def export_dataset(
     """Send a split of a dataset as a trainer reads it; the holdout is never sent."""
     plan = await exporting.plan(tx, dataset_id, form, split, project_id=actor.project_id)
     await tx.close()  # what follows may take minutes, and takes connections of its own
-    return _sent(await exporting.export(shared.engine, plan))
+    if form not in CHOOSY:
+        return _sent(await exporting.export(queue.engine, plan))
+    async with queue.mine() as engine:  # until the file to send is written
+        return _sent(await exporting.export(engine, plan))
 
 
 @router.get("/v1/judgments/export", response_class=StreamingResponse, responses=_FILES)
 async def export_judgments(
-    tx: Tx, shared: Shared, actor: Reader, asked: Annotated[Judgments, Query()]
+    tx: Tx, queue: Queue, actor: Reader, asked: Annotated[Judgments, Query()]
 ) -> StreamingResponse:
     """Send what judges were asked and said, with people's labels; the holdout is left out."""
     project = project_for(asked.project_id, actor.project_id) or DEFAULT_PROJECT
     await tx.close()  # as above
     only = JudgmentFilter(project, asked.group, asked.since, asked.until)
-    export, held_out = await judgments.export(shared.engine, only, asked.form)
+    async with queue.mine() as engine:  # as above
+        export, held_out = await judgments.export(engine, only, asked.form)
     return _sent(export, held_out)
 
 

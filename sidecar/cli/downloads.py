@@ -4,11 +4,13 @@ It is written without a name where the system can, and takes its place only when
 has come and is on the disk. What is interrupted leaves what was there before.
 """
 
+import errno
 import gzip
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +23,7 @@ ROWS = "X-Signalops-Rows"
 HELD_OUT = "X-Signalops-Held-Out"
 PATIENCE_S = 1800.0  # a dataset is built, or a table prepared, before the first byte
 _GZIP_LEVEL = 6
+INTERRUPTED = 130  # as a shell says it of SIGINT
 
 Progress = Callable[[int], None]
 """Told how many rows have come; of a table only when all have."""
@@ -85,7 +88,7 @@ class Downloads(Api):
 
     def _client(self) -> httpx.Client:
         return httpx.Client(
-            headers=self._headers,
+            headers={**self._headers, "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(30.0, read=PATIENCE_S),
             trust_env=self._trust_env,
         )
@@ -94,6 +97,9 @@ class Downloads(Api):
     def _reached(self) -> Iterator[None]:
         try:
             yield
+        except KeyboardInterrupt:
+            msg = "interrupted before it was done; no file was written"
+            raise stop(msg, INTERRUPTED) from None
         except UnicodeEncodeError:
             msg = "what was typed is not UTF-8"
             raise stop(msg, MISTYPED) from None
@@ -115,21 +121,17 @@ def _saved(response: httpx.Response, target: Path, started: Callable[[int], Prog
     # A table's rows cannot be counted on the way; it is whole if all of its bytes came.
     is_table = "parquet" in response.headers.get("content-type", "")
     rows = size = 0
-    try:
-        with placed(target) as file:
-            for piece in response.iter_raw():
-                file.write(piece)
-                size += len(piece)
-                rows += 0 if is_table else piece.count(b"\n")
-                progress(rows)
-            rows = expected if is_table else rows
-            if rows != expected:
-                msg = f"the export is not whole: {rows} rows of {expected} came"
-                raise stop(msg, UNREACHABLE)
+    with _told(target), placed(target) as file:
+        for piece in response.iter_bytes():
+            file.write(piece)
+            size += len(piece)
+            rows += 0 if is_table else piece.count(b"\n")
             progress(rows)
-    except OSError as error:
-        msg = f"{target} cannot be written: {error.strerror or error}"
-        raise stop(msg, MISTYPED) from None
+        rows = expected if is_table else rows
+        if rows != expected:
+            msg = f"the export is not whole: {rows} rows of {expected} came"
+            raise stop(msg, UNREACHABLE)
+        progress(rows)
     return Saved(target, rows, size, None if held_out is None else int(held_out))
 
 
@@ -144,28 +146,69 @@ def placed(target: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
         OSError: It cannot be written there.
     """
     target = Path(os.path.realpath(target))
-    hidden = target.with_name(f".{target.name[:200]}.{secrets.token_hex(6)}.part")
+    mode = _mode_of(target)
+    hidden = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.part")
     with ExitStack() as stack:
         file, is_named = _begin(hidden)
+        stack.callback(hidden.unlink, missing_ok=True)
         stack.enter_context(file)
-        if is_named:
-            stack.callback(hidden.unlink, missing_ok=True)
         if target.name.endswith(".gz"):
             with gzip.GzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed:
                 yield packed
         else:
             yield file
         file.flush()
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
         if not is_named:
             # With a descriptor, for only then is the link to the open file followed.
             os.link(f"/proc/self/fd/{file.fileno()}", hidden, src_dir_fd=file.fileno())
         hidden.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    with suppress(PermissionError):  # of a folder that may be written and not listed
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else the name may be lost with the power
+        finally:
+            os.close(folder)
+
+
+def check_place(target: Path) -> None:
+    """Refuse where no file can be written, before anything is asked for that takes long."""
+    with _told(target):
+        place = Path(os.path.realpath(target))
+        _mode_of(place)
+        hidden = place.with_name(f".{secrets.token_hex(6)}.part")
+        file, is_named = _begin(hidden)
+        file.close()
+        if is_named:
+            hidden.unlink()
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
     try:
-        os.fsync(folder)  # else the name may be lost with the power
-    finally:
-        os.close(folder)
+        yield
+    except OSError as error:
+        msg = f"{target} cannot be written: {error.strerror or error}"
+        raise stop(msg, MISTYPED) from None
+
+
+def _mode_of(target: Path) -> int | None:
+    """Give the permissions of the file that will be replaced; None when there is none.
+
+    Raises:
+        OSError: It is no file but a directory, a device or a pipe.
+    """
+    try:
+        found = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found):
+        kind = errno.EISDIR if stat.S_ISDIR(found) else errno.EINVAL
+        what = os.strerror(errno.EISDIR) if stat.S_ISDIR(found) else "it is no regular file"
+        raise OSError(kind, what)
+    return stat.S_IMODE(found)
 
 
 def _begin(hidden: Path) -> tuple[BinaryIO, bool]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from sidecar.cli.client import DEFAULT_URL, MISTYPED, Json, Url, part, stop
-from sidecar.cli.downloads import Downloads, Saved, patient
+from sidecar.cli.downloads import Downloads, Saved, check_place, patient
 from sidecar.cli.output import number, say, show_json
 
 app = typer.Typer(no_args_is_help=True, help="Write training data to a file.")
@@ -51,6 +51,7 @@ def training_data(  # noqa: PLR0913  (each is an option of the command)
 ) -> None:
     """Export judgments, or a dataset, which is built first unless one is named."""
     only = {"project_id": project, "group": group, "since": since, "until": until}
+    check_place(output)
     api = patient(url)
     if kind == JUDGMENTS:
         _refuse_given("judgments", dataset=dataset, split=split)

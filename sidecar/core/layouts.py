@@ -1,15 +1,16 @@
 """How is one row of a dataset written for one trainer?
 
 A row's columns are JSON already, so most layouts only put fixed bytes around them: nothing is
-read, and the prompt arrives byte for byte. Alpaca, ShareGPT and tables have another shape for
-a conversation; these read the prompt, and refuse one that does not fit.
+read, and the prompt arrives byte for byte; for TRL a content in parts is looked at. Alpaca,
+ShareGPT and tables have another shape for a conversation; these read the prompt, and refuse
+one that does not fit.
 """
 
 import json
 from collections.abc import Callable
 from typing import Any
 
-from sidecar.core.turns import Inexpressible, plain_messages, turns
+from sidecar.core.turns import Inexpressible, alone, plain_messages, turns
 
 Fragments = tuple[bytes, bytes | None, bytes, Any, Any]
 """A row's prompt, tools, chosen, rejected and is_good, as `core.datasets.Row` has them: the
@@ -48,7 +49,7 @@ def trl_sft(row: Fragments) -> bytes:
     """Write messages of which the last is the answer, as TRL takes them."""
     prompt, tools, chosen, _, _ = row
     return b'{"messages":%b,%b]%b}\n' % (
-        prompt[:-1],
+        _flat(prompt)[:-1],
         _assistant(chosen),
         _tools_as_text(tools),
     )
@@ -58,7 +59,7 @@ def trl_dpo(row: Fragments) -> bytes:
     """Write a prompt with a chosen and a rejected answer, each a list of messages."""
     prompt, tools, chosen, rejected, _ = row
     return b'{"prompt":%b,"chosen":[%b],"rejected":[%b]%b}\n' % (
-        prompt,
+        _flat(prompt),
         _assistant(chosen),
         _assistant(rejected),
         _tools_as_text(tools),
@@ -69,7 +70,7 @@ def trl_kto(row: Fragments) -> bytes:
     """Write a prompt and an answer, each a list of messages, with whether it is good."""
     prompt, tools, completion, _, is_good = row
     return b'{"prompt":%b,"completion":[%b],"label":%b%b}\n' % (
-        prompt,
+        _flat(prompt),
         _assistant(completion),
         _bool(is_good),
         _tools_as_text(tools),
@@ -155,6 +156,21 @@ def _tools(tools: bytes | None) -> bytes:
 def _tools_as_text(tools: bytes | None) -> bytes:
     # Schemas of many forms fit no column, so TRL and LLaMA-Factory read tools from a text.
     return b"" if tools is None else b',"tools":%b' % to_json(tools.decode())
+
+
+def _flat(prompt: bytes) -> bytes:
+    """Give a content that is one part of text as that text, as it is in a table.
+
+    `load_dataset` wants one type of content in a file, and clients send both forms.
+    """
+    if b'"content":[' not in prompt:  # within a text these quotes would be escaped
+        return prompt
+    messages = json.loads(prompt)
+    for message in messages:
+        text = alone(message.get("content"))
+        if text is not None:
+            message["content"] = text
+    return to_json(messages)
 
 
 def _alpaca(row: Fragments, answer: bytes) -> bytes:

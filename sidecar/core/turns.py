@@ -77,13 +77,25 @@ def _plain(message: dict[str, object]) -> tuple[str, str]:
     return str(message["role"]), _text(message.get("content"))
 
 
+def alone(content: object) -> str | None:
+    """Give the text of a content that is one part of text; None if it is anything else.
+
+    One part of text is that text; several would have to be joined, which nobody did.
+
+    Example:
+        >>> alone([{"type": "text", "text": "Hi"}])
+        'Hi'
+    """
+    part = content[0] if isinstance(content, list) and len(content) == 1 else None
+    if not isinstance(part, dict) or part.get("type", "text") != "text":
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else None
+
+
 def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    # One part of text is that text; several would have to be joined, which nobody did.
-    alone = content[0] if isinstance(content, list) and len(content) == 1 else None
-    text = alone.get("text") if isinstance(alone, dict) else None
-    if not isinstance(text, str):
+    text = content if isinstance(content, str) else alone(content)
+    if text is None:
         what = f"a list of {len(content)} parts" if isinstance(content, list) else "no text"
         msg = f"a message's content must be one text; found {what}"
         raise Inexpressible(msg)

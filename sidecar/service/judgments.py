@@ -3,6 +3,7 @@
 The holdout's stay, for a judge that has learned from them cannot be evaluated on them.
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from sidecar.core.contents import join, references
 from sidecar.core.datasets import InsufficientData
+from sidecar.core.errors import Invalid, NotFound
 from sidecar.core.prompts import parts, prompt_of
 from sidecar.core.splits import Shares, is_held_out
 from sidecar.integrations import parquet
@@ -42,6 +44,7 @@ COLUMNS = {
 }
 LEAST_HOLDOUT = 0.1  # the share that a dataset holds out unless another is asked for
 _NULL = b"null"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class JudgmentFormat(StrEnum):
@@ -75,9 +78,13 @@ async def export(
         What to send, and how many judgments of the holdout were left out.
 
     Raises:
+        Invalid: The time range ends before it begins.
         InsufficientData: There are none.
         Unavailable: PostgreSQL, or what writes Parquet, is.
     """
+    if only.since is not None and only.until is not None and only.since >= only.until:
+        msg = f"since must be before until, found {only.since} and {only.until}"
+        raise Invalid(msg)
     is_table = form is JudgmentFormat.PARQUET
     if is_table:
         parquet.check_installed()
@@ -99,6 +106,7 @@ async def _lines(work: _Work) -> AsyncIterator[bytes]:
     after = ""
     while True:
         async with transaction(work.engine) as tx:
+            await exporting.be_patient(tx)
             found = await exporting.judgments(tx, work.only, after)
             if not found:
                 return
@@ -106,16 +114,20 @@ async def _lines(work: _Work) -> AsyncIterator[bytes]:
             kept = [one for one in found if not is_held_out(_unit(one), work.shares)]
             wanted = {digest for one in kept for digest in references(bytes(one["request"]))}
             known = await contents.get(tx, wanted) if wanted else {}
-        work.counts.rows += len(kept)
         work.counts.held_out += len(found) - len(kept)
-        yield b"".join([_line(one, known, work.form) for one in kept])
+        lines = [line for one in kept if (line := _line(one, known, work.form)) is not None]
+        work.counts.rows += len(lines)
+        yield b"".join(lines)
 
 
 def _unit(found: RowMapping) -> str:
     return str(found["unit_id"] or found["call_id"])
 
 
-def _line(found: RowMapping, known: Mapping[bytes, bytes], form: JudgmentFormat) -> bytes:
+def _line(
+    found: RowMapping, known: Mapping[bytes, bytes], form: JudgmentFormat
+) -> bytes | None:
+    """Write a judgment; None when retention took parts of its request just now."""
     values = {
         "call_id": found["call_id"],
         "started_at": found["started_at"].isoformat(),
@@ -129,12 +141,31 @@ def _line(found: RowMapping, known: Mapping[bytes, bytes], form: JudgmentFormat)
         "human_label": found["human_label"],
         "reviewers": found["reviewers"],
     }
-    texts: Sequence[bytes] = (*_prompt(found, known), _answer(bytes(found["answer"])))
+    try:
+        prompt, tools = _prompt(found, known)
+    except NotFound:
+        return None
+    answer = _answer(bytes(found["answer"]))
+    texts: Sequence[bytes] = (prompt, tools, answer)
     if form is JudgmentFormat.PARQUET:
-        texts = [text if text == _NULL else encode(text.decode()) for text in texts[:2]] + [
-            texts[2]
-        ]
+        texts = (*(_as_text(part) for part in (prompt, tools)), _replaced(answer))
     return b'%b,"prompt":%b,"tools":%b,"answer":%b}\n' % (encode(values)[:-1], *texts)
+
+
+def _as_text(part: bytes) -> bytes:
+    """Give JSON as a text that holds it."""
+    return part if part == _NULL else encode(part.decode())
+
+
+def _replaced(text: bytes) -> bytes:
+    """Put U+FFFD for halves of surrogate pairs: a column is UTF-8, which has none.
+
+    One such answer must not keep the others from their table.
+    """
+    if b"\\ud" not in text:  # only an escape can carry one
+        return text
+    found = cast("str", decode(text)[0])
+    return encode(_SURROGATE.sub("\ufffd", found))
 
 
 def _prompt(found: RowMapping, known: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -4,6 +4,8 @@ With a limit of time. Some patterns take exponentially long on some texts, and w
 cannot be told by looking at them; the standard library's engine could not be stopped.
 """
 
+import math
+import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -12,6 +14,7 @@ import regex
 from sidecar.core.errors import Invalid
 from sidecar.core.masking import Replace
 
+MAX_REPEATS = 1_000_000  # product of all counts in braces: the compiler writes copies out
 BUDGET_S = 20.0  # for all texts of one chunk of rows, far more than a sound pattern takes
 
 
@@ -65,7 +68,18 @@ class Patterns:
         return replace
 
 
+_COUNT = re.compile(r"\{\s*\d*\s*,?\s*\d*\s*\}")
+_DIGITS = re.compile(r"\d+")
+
+
 def _compiled(name: str, pattern: str) -> "regex.Pattern[str]":
+    repeats = math.prod(
+        max((int(digits) for digits in _DIGITS.findall(count)), default=1) or 1
+        for count in _COUNT.findall(pattern)
+    )
+    if repeats > MAX_REPEATS:
+        msg = f"pattern {name} repeats too much: its counts make more than {MAX_REPEATS}"
+        raise Invalid(msg)
     try:
         compiled = regex.compile(pattern)
     except (regex.error, RecursionError, OverflowError) as error:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from sidecar.core.errors import Unavailable
 from sidecar.integrations import parquet
 
 PIECE_BYTES = 1 << 20
@@ -24,8 +25,16 @@ async def spooled(
         The file, at its beginning; who reads it closes it.
 
     Raises:
-        Unavailable: What writes Parquet is.
+        Unavailable: What writes Parquet is, or there is no room on the disk.
     """
+    try:
+        return await _spooled(pieces, columns)
+    except OSError as error:
+        msg = f"an export cannot be prepared in {tempfile.gettempdir()}: {error.strerror}"
+        raise Unavailable(msg) from error
+
+
+async def _spooled(pieces: AsyncIterator[bytes], columns: Mapping[str, str] | None) -> BinaryIO:
     with tempfile.TemporaryDirectory(prefix="signalops-export-") as folder:
         lines, table = Path(folder, "lines"), Path(folder, "table")
         # Bytes on their way to the page cache: faster than handing each to a thread.

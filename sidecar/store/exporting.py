@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 ROWS_AT_ONCE = 4_000
 BYTES_AT_ONCE = 4_000_000
+STATEMENT_TIMEOUT = "30min"  # a million calls may have to be looked at for one judgment
 JUDGMENTS_AT_ONCE = 200  # their requests are put together from parts of any size
 
 # The rows that begin before so many bytes: one is always among them, however long it is.
@@ -69,6 +70,11 @@ class JudgmentFilter:
     group: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+async def be_patient(tx: AsyncConnection) -> None:
+    """Let a transaction's statements take as long as those over all of a project do."""
+    await tx.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
 
 
 async def rows(

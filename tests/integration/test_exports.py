@@ -1,6 +1,8 @@
 """Datasets as files, over HTTP."""
 
+import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ from httpx import Response
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from sidecar.api.datasets import AT_ONCE, MAX_WAITING
 from sidecar.core.datasets import Kind, Row, Split
 from sidecar.core.formats import Format
 from sidecar.service import exporting
@@ -191,3 +194,16 @@ async def test_a_table_has_trls_columns(export: Exporter, kind: Kind, tmp_path: 
         assert table["label"].to_list() == [one.is_good for one in made]
     first = table[names[kind][0]].to_list()[5]
     assert first == [{"role": "assistant", "content": json.loads(made[5].chosen)}]
+
+
+async def test_many_tables_at_once_are_written_one_after_the_other(export: Exporter) -> None:
+    wanted = MAX_WAITING + AT_ONCE + 6
+    first = await export(Kind.KTO, rows(Kind.KTO, 30), "sharegpt")
+    answers = await asyncio.gather(*(export.again("sharegpt") for _ in range(wanted)))
+    statuses = Counter(answer.status_code for answer in answers)
+    assert statuses.keys() <= {200, 503}
+    assert statuses[200] >= MAX_WAITING
+    assert {answer.content for answer in answers if answer.status_code == 200} == {
+        first.content
+    }
+    assert lines(await export.again("sharegpt"))

@@ -170,11 +170,15 @@ def test_a_command_that_is_killed_leaves_what_was_there(
         [*command, *words(server, target)],
         env=os.environ | {"SIGNALOPS_ADMIN_KEY": ADMIN_KEY},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     eventually(lambda: server.has_sent.is_set() or process.poll() is not None)
     process.send_signal(blow)
-    assert process.wait(30) != 0
+    _, said = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert "Traceback" not in said
+    assert ("interrupted before it was done" in said) == (blow == signal.SIGINT)
     # A file system without nameless files keeps a hidden one when nobody can clear it away.
     assert [name for name in names(target) if not name.endswith(".part")] == [target.name]
     assert target.read_bytes() == BEFORE

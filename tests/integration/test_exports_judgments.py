@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sidecar.core.calls import CallRecord, new_call_id, started_at_of
+from sidecar.core.calls import Answer, CallRecord, new_call_id, started_at_of
 from sidecar.core.datasets import Kind
 from sidecar.core.splits import Shares, is_held_out
+from sidecar.service.documents import encode_exactly
 from sidecar.service.drain import Draining, drain_segment
 from tests.apis import Sidecar, sidecar
 from tests.configurations import judge
@@ -118,3 +119,28 @@ async def test_another_projects_judgments_are_not_there(
     async with api.client(await api.key(project_id="other")) as other:
         assert (await other.get(PATH)).status_code == 409
         assert (await other.get(PATH, params={"project_id": "default"})).status_code == 403
+
+
+async def test_one_answer_that_is_no_utf8_keeps_no_other_from_the_table(
+    api: Sidecar,
+    draining: Draining,
+    write: Write,
+    record: Callable[..., CallRecord],
+    tmp_path: Path,
+) -> None:
+    odd = Answer(text="half \ud83d of a pair, and \\ud83d as a text, and \U0001f600")
+    asked = record(FREE[1], "asked \udc00")
+    calls = [record(FREE[0]), replace(asked, answer=odd), record(FREE[2])]
+    await drain_segment(draining, write([encode_exactly(one.to_line()) for one in calls]))
+    assert [one["answer"] for one in await export(api)] == [one.answer.text for one in calls]
+    answer = await api.admin.get(PATH, params={"format": "parquet"})
+    assert answer.status_code == 200, answer.text
+    path = tmp_path / "table.parquet"
+    path.write_bytes(answer.content)
+    table = pl.read_parquet(path)
+    assert table["answer"].to_list() == [
+        calls[0].answer.text,
+        "half \ufffd of a pair, and \\ud83d as a text, and \U0001f600",
+        calls[2].answer.text,
+    ]
+    assert json.loads(table["prompt"][1]) == asked.request["messages"]

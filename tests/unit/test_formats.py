@@ -228,3 +228,27 @@ def test_a_provider_begins_with_so_many_rows(form: Format, split: Split, least: 
 
 def test_what_may_not_fit_is_known_to_be_so() -> None:
     assert {Format.ALPACA, Format.SHAREGPT, Format.PARQUET} == CHOOSY
+
+
+TRL = [(Format.TRL_SFT, Kind.SFT), (Format.TRL_DPO, Kind.DPO), (Format.TRL_KTO, Kind.KTO)]
+
+
+@pytest.mark.parametrize(("form", "kind"), TRL)
+def test_trl_gets_one_part_of_text_as_that_text_and_nothing_else_changed(
+    form: Format, kind: Kind
+) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://a.example/p.png"}}
+    text = {"type": "text", "text": 'Caf\u00e9 \u2028 "content":[{"type":"text"}] \\'}
+    kept = [
+        {"role": "user", "content": [text, text]},
+        {"role": "user", "content": [picture]},
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "user", "content": text["text"]},
+    ]
+    asked = [{"role": "system", "content": [text], "name": "n"}, *kept]
+    line = written(form, kind, with_prompt(row(kind, 1), asked))
+    found = json.loads(line)
+    prompt = found["prompt"] if "prompt" in found else found["messages"][:-1]
+    assert prompt == [{"role": "system", "content": text["text"], "name": "n"}, *kept]
+    assert as_json(text["text"]) in line
+    assert as_json(kept)[1:-1] in line
