@@ -73,6 +73,7 @@ async def test_texts_of_one_class_are_refused_unless_allowed(people: Builder) ->
         ({"since": "2026-02-01", "until": "2026-01-01"}, "since must be before until"),
         ({"redact": {"patterns": {"mine": "("}}}, "pattern mine is no regular expression"),
         ({"redact": {"patterns": {"mine": "x" * 501}}}, "mine"),
+        ({"redact": {"patterns": {"mine": "(?:(?:x?){999}){65535}y"}}}, "repeats too much"),
         ({"as_of": 10**6}, "has not been said yet; the newest feedback is 0"),
         ({"unknown": 1}, "unknown"),
         ({"seed": "a\x00"}, "NUL"),
