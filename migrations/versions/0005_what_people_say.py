@@ -65,6 +65,7 @@ def downgrade() -> None:
     op.drop_index("uq_feedback_key", "feedback")
     op.drop_index("ix_feedback_audited", "feedback")
     op.drop_index("ix_feedback_supersedes", "feedback")
+    op.drop_index("ix_feedback_other_call_id", "feedback")
     for name in ("kind", "source", "label_or_value"):
         op.drop_constraint(op.f(f"ck_feedback_{name}"), "feedback")
     for name in ("kind", "text", "rejected", "other_call_id", "key"):
@@ -106,6 +107,12 @@ def _widen_feedback() -> None:
         "feedback",
         ["project_id", "call_id"],
         postgresql_where=sa.text("is_current and kind = 'label' and source = 'audit'"),
+    )
+    op.create_index(
+        "ix_feedback_other_call_id",
+        "feedback",
+        ["other_call_id"],
+        postgresql_where=sa.text("other_call_id is not null"),
     )
     op.create_index(
         "ix_feedback_supersedes",

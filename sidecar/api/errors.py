@@ -40,6 +40,7 @@ STATUS: dict[type[SignalopsError], HTTPStatus] = {
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 50  # of one request that are told
 
 
 def install(app: FastAPI) -> None:
@@ -102,7 +103,7 @@ async def _on_validation(_request: Request, error: Exception) -> JSONResponse:
             "at": ".".join(_shown(part) for part in item["loc"]),
             "message": _shown(item["msg"], 300),
         }
-        for item in found
+        for item in found[:MAX_ERRORS]
     ]
     detail = "; ".join(f"{item['at']}: {item['message']}" for item in errors[:5])
     return problem(STATUS[Invalid], "invalid-request", detail, errors=errors)

@@ -34,7 +34,7 @@ router = APIRouter(tags=["feedback"], dependencies=[Depends(quiet)])
 
 MAX_AUDITS = 100
 MAX_BATCH = 1000
-MAX_BATCH_CHARS = 32_000_000  # so much text can be stored well within a statement's time
+MAX_BATCH_CHARS = 12_000_000  # so much text can be stored well within a statement's time
 
 
 # Sealed by LiteLLM, an id of the Responses API is longer than a line.

@@ -6,7 +6,6 @@ first says now: a second reviewer is kept, but cannot move a metric.
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -197,11 +196,15 @@ def value_word(name: str, value: object) -> Word:
         raise Invalid(msg)
     if isinstance(value, bool):
         return Word(Kind.FLAG, name, value=MICRO * value, is_boolean=True)
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if name == SENT:  # as a score it would be kept, and the draft not sent
+        msg = f"{SENT} must be true or false, found {_shown(value)}"
+        raise Invalid(msg)
+    if not isinstance(value, int | float):
         msg = f"{name} must be true, false or a number, found {_shown(value)}"
         raise Invalid(msg)
-    if abs(value) > MAX_VALUE:
-        msg = f"{name} must be within {MAX_VALUE:g} of 0, found {value:g}"
+    # Never made a float before: an integer may be too long for one.
+    if not -MAX_VALUE <= value <= MAX_VALUE:
+        msg = f"{name} must be a number within {MAX_VALUE:g} of 0, found {_shown(value)}"
         raise Invalid(msg)
     return Word(Kind.SCORE, name, value=round(value * MICRO))
 
@@ -279,4 +282,4 @@ def shown_value(value: int | None, *, is_boolean: bool) -> float | bool | None:
 
 
 def _shown(value: object) -> str:
-    return repr(value) if isinstance(value, int | float) else f"a {type(value).__name__}"
+    return repr(value)[:40] if isinstance(value, int | float) else f"a {type(value).__name__}"

@@ -54,7 +54,7 @@ def form_of(said: Said) -> str:
     """Say which one of the things that can be said is said, by the field that says it.
 
     Raises:
-        Invalid: None is, or several are.
+        Invalid: None is, or several are; a blank comment says nothing.
     """
     found = [name for name in _FORMS if getattr(said, name) is not None]
     is_named, is_valued = said.name is not None, said.value is not None
@@ -62,7 +62,7 @@ def form_of(said: Said) -> str:
         found.append("name and value")
     if said.better is not None and said.approved is None:
         found.append("better")
-    if not found and said.comment is not None:
+    if not found and said.comment is not None and said.comment.strip():
         return "comment"
     if len(found) != 1 or is_named != is_valued or found == ["better"]:
         msg = (

@@ -8,16 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.contents import join, references
 from sidecar.core.drafts import Draft, draft_of
-from sidecar.core.errors import SignalopsError
-from sidecar.core.feedback import Feedback
+from sidecar.core.errors import Conflict, SignalopsError
+from sidecar.core.feedback import COUNTED, Feedback
 from sidecar.core.routing import Task
 from sidecar.core.said import Said
 from sidecar.service.documents import decode
 from sidecar.service.keeping import Given, keep
 from sidecar.service.preferences import learn
-from sidecar.service.totals import recounting
-from sidecar.service.words import Told, permitted, stored_id, text_of, understand
-from sidecar.store import contents, experiments, subjects
+from sidecar.service.totals import apply, changed
+from sidecar.service.words import Told, check_owner, stored_id, text_of, understand
+from sidecar.store import contents, experiments, facts, subjects
 from sidecar.store import feedback as store
 from sidecar.store.events import By
 
@@ -51,7 +51,7 @@ class History:
     """All that was said of a call, in order, what was superseded too.
 
     Args:
-        draft: What became of it; None for a call that is no draft's.
+        draft: What became of it; None for a call that is no draft's, or has been deleted.
     """
 
     items: Sequence[Feedback]
@@ -96,10 +96,15 @@ async def give_all(
     """
     understood = await understand(tx, said, project_id)
     told = [each for each in understood if isinstance(each, Told)]
-    async with recounting(tx, {each.subject.call_id for each in told}):
+    given: list[Given | Conflict] = []
+    if told:
+        await facts.lock(tx, {each.subject.call_id for each in told})
+        counted = {each.subject.call_id for each in told if _counts(each)}
+        before = await facts.of_calls(tx, counted) if counted else {}
         given, new = await keep(tx, told, by)
         if new:
             await learn(tx, new, by, min_edit=min_edit)
+        await apply(tx, *await changed(tx, before))
     kept = iter(given)
     results = [next(kept) if isinstance(each, Told) else each for each in understood]
     return [
@@ -144,12 +149,14 @@ async def history(tx: AsyncConnection, call_id: str, *, project_id: str | None) 
         Denied: It is another project's.
     """
     asked = stored_id(call_id)
-    subject = permitted((await subjects.of_calls(tx, [asked])).get(asked), asked, project_id)
+    found = (await subjects.of_calls(tx, [asked], [asked])).get(asked)
+    # What was said of a call stays when the call itself is deleted.
+    owner = await store.project_of(tx, asked) if found is None else found.project_id
+    check_owner(owner, asked, project_id)
     items = await store.history(tx, asked)
-    if subject.task != Task.DRAFT:
+    if found is None or found.answer is None or found.task != Task.DRAFT:
         return History(items, None)
-    answer = (await subjects.answers(tx, [asked]))[asked]
-    return History(items, draft_of(items, text_of(answer)))
+    return History(items, draft_of(items, text_of(found.answer)))
 
 
 async def undecided_audits(
@@ -173,6 +180,11 @@ async def undecided_audits(
         )
         for call in found
     ]
+
+
+def _counts(told: Told) -> bool:
+    """Whether totals may change with a word; most drafts take part in no experiment."""
+    return told.subject.is_counted and told.word.kind in COUNTED
 
 
 def _document(encoded: bytes) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """Which words are new, and which earlier ones do they supersede?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -42,18 +42,14 @@ async def keep(
     keys = {
         (each.subject.project_id, each.said.key) for each in told if each.said.key is not None
     }
-    current = await store.current(tx, slots)
+    ids = await store.take_ids(tx, len(told))
     while True:
-        ids = await store.take_ids(tx, len(told))
-        desk = _Desk(current, await store.keyed(tx, keys), ids, by)
+        desk = _Desk(*await store.known(tx, slots, keys), ids, by)
         taken = [desk.take(each) for each in told]
         new = [desk.words[added] for added in desk.new]
-        attempt = await tx.begin_nested()
-        if len(await store.add(tx, new, desk.old.difference(desk.new))) == len(new):
-            await attempt.commit()
+        if await _are_stored(tx, new, desk.old.difference(desk.new)):
             break
         # Meanwhile a word on another call has come with the same key: look again.
-        await attempt.rollback()
     first = set(desk.new)
     given: list[Given | Conflict] = []
     for each in taken:
@@ -63,6 +59,17 @@ async def keep(
         else:
             given.append(each)
     return given, [kept.feedback for kept in new]
+
+
+async def _are_stored(tx: AsyncConnection, new: Sequence[Kept], old: Collection[int]) -> bool:
+    """Store new words in place of some old ones: all of them, or none for a used key."""
+    has_key = any(kept.feedback.key is not None for kept in new)
+    if not has_key or (len(new) == 1 and not old):  # nothing, or nothing else, can fail
+        return len(await store.add(tx, new, old)) == len(new)
+    attempt = await tx.begin_nested()
+    are_stored = len(await store.add(tx, new, old)) == len(new)
+    await (attempt.commit() if are_stored else attempt.rollback())
+    return are_stored
 
 
 class _Desk:

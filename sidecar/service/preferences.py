@@ -4,7 +4,8 @@ Called for new words in the transaction that stores them: there is no moment at 
 is kept and what it teaches is not.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +19,7 @@ from sidecar.core.preferences import (
     TEACHING,
     Asked,
     Completion,
+    Lesson,
     Pair,
     Prompted,
     Written,
@@ -50,16 +52,21 @@ async def learn(
     if not words:
         return
     calls = await _calls(tx, words)
-    lessons = {word.id: lesson_of(word, calls, min_edit) for word in words}
+    lessons = await _lessons(words, calls, min_edit)
     pairs = [lesson.pair for lesson in lessons.values() if lesson.pair is not None]
     completions = [each for lesson in lessons.values() for each in lesson.completions]
     if completions:
         # Before anything is stored or read: of two words for one prompt in transactions of
         # their own, the second then sees the first.
         await store.lock(tx, {each.prompt for each in completions})
-        await store.add_completions(tx, [_kept(each) for each in completions])
+        kept = await store.add_completions(tx, [_kept(each) for each in completions])
         have_one = {pair.feedback_id for pair in pairs}
-        pairs += await _matched(tx, completions, have_one, min_edit)
+        # Of two words in one batch the second may have taken the first back.
+        alone = {word.id for word in words if word.is_current} - have_one
+        bad = [each for each in completions if not each.is_good and each.feedback_id in alone]
+        bad += map(_completion, kept)
+        new = {each.feedback_id for each in completions}
+        pairs += await _matched(tx, bad, new, min_edit)
     if pairs:
         await store.add_pairs(tx, [_kept_pair(pair) for pair in pairs], by.now)
     refusals = [
@@ -153,17 +160,24 @@ def _difference(calls: Mapping[str, Asked], first: str, second: str) -> Signalop
     return None
 
 
+async def _lessons(
+    words: Sequence[Feedback], calls: Mapping[str, Asked], min_edit: float
+) -> dict[int, Lesson]:
+    lessons = {}
+    for word in words:
+        lessons[word.id] = lesson_of(word, calls, min_edit)
+        await asyncio.sleep(0)  # long texts take milliseconds each: others are served, too
+    return lessons
+
+
 async def _matched(
-    tx: AsyncConnection, completions: Sequence[Completion], paired: set[int], min_edit: float
+    tx: AsyncConnection, bad: Sequence[Completion], new: Collection[int], min_edit: float
 ) -> list[Pair]:
     """Pair rejected texts with good ones for the same prompts, of which either is new."""
-    prompts = {each.prompt for each in completions}
-    bad = [each for each in await store.unpaired(tx, prompts) if each.feedback_id not in paired]
     if not bad:
         return []
     good = await store.good(tx, {each.prompt for each in bad})
-    new = {each.feedback_id for each in completions}
-    return matches(map(_completion, bad), map(_completion, good), new, min_edit)
+    return matches(bad, map(_completion, good), new, min_edit)
 
 
 async def _calls(tx: AsyncConnection, words: Sequence[Feedback]) -> dict[str, Asked]:

@@ -61,12 +61,10 @@ class _Context:
     Args:
         labels: By generation and group.
         now: Labels of the groups as they are at present.
-        texts: What the models wrote, by call id.
     """
 
     labels: Mapping[tuple[int, str], Sequence[str]]
     now: Mapping[str, Sequence[str]]
-    texts: Mapping[str, str | None]
 
 
 async def understand(
@@ -88,7 +86,8 @@ async def understand(
     named = _each(said, lambda each: _named(each, answered))
     wanted = {each.call_id for each in _good(named)}
     wanted |= {each.other_id for each in _good(named) if each.other_id is not None}
-    known = await store.of_calls(tx, wanted)
+    edited = {each.call_id for each in _good(named) if each.said.edit is not None}
+    known = await store.of_calls(tx, wanted, edited)
     about = _each(named, lambda each: _about(each, known, project_id))
     context = await _context(tx, _good(about))
     return await _compared(tx, _each(about, lambda each: _told(each, context)))
@@ -111,20 +110,22 @@ def stored_id(call_id: str) -> str:
     return str(uuid.UUID(call_id))
 
 
-def permitted(found: Subject | None, asked: str, project_id: str | None) -> Subject:
-    """Check that there is a call, and that who asks may speak of it.
+def check_owner(owner: str | None, asked: str, project_id: str | None) -> None:
+    """Check that a call is somebody's, and that who asks may speak of it.
+
+    Args:
+        owner: The call's project; None when there is no such call.
 
     Raises:
         NotFound: There is none, or it is not drained yet.
         Denied: It is another project's.
     """
-    if found is None:
+    if owner is None:
         msg = f"there is no call {asked[:40]!r}; a call is stored within seconds of its end"
         raise NotFound(msg)
-    if project_id not in (None, found.project_id):
-        msg = f"call {found.call_id} is another project's than your key's ({project_id!r})"
+    if project_id not in (None, owner):
+        msg = f"call {asked[:40]} is another project's than your key's ({project_id!r})"
         raise Denied(msg)
-    return found
 
 
 def _each(
@@ -167,9 +168,14 @@ def _named(said: Said, answered: Mapping[str, Sequence[str]]) -> _Named:
     raise NotFound(msg)
 
 
+def _permitted(found: Subject | None, asked: str, project_id: str | None) -> Subject:
+    check_owner(None if found is None else found.project_id, asked, project_id)
+    return cast("Subject", found)
+
+
 def _about(named: _Named, known: Mapping[str, Subject], project_id: str | None) -> _About:
     """Find the calls that are meant, and check that they may be spoken of."""
-    subject = permitted(known.get(named.call_id), named.call_id, project_id)
+    subject = _permitted(known.get(named.call_id), named.call_id, project_id)
     if named.said.source is Source.AUDIT and not subject.is_drawn:
         msg = (
             f"call {subject.call_id} was not drawn for the audit, so its label speaks for no "
@@ -178,7 +184,7 @@ def _about(named: _Named, known: Mapping[str, Subject], project_id: str | None) 
         raise Conflict(msg)
     if named.other_id is None:
         return _About(named.said, subject, None)
-    other = permitted(known.get(named.other_id), named.other_id, project_id)
+    other = _permitted(known.get(named.other_id), named.other_id, project_id)
     if other.project_id != subject.project_id:
         msg = f"calls {subject.call_id} and {other.call_id} are of different projects"
         raise Invalid(msg)
@@ -196,10 +202,7 @@ async def _context(tx: AsyncConnection, about: Sequence[_About]) -> _Context:
     lost = {group for generation, group in judged if (generation, group) not in labels}
     number = await generations.number(tx) if lost else None
     now = {} if number is None else await store.labels(tx, {(number, each) for each in lost})
-    edited = {each.subject.call_id for each in about if each.said.edit is not None}
-    answers = await store.answers(tx, edited)
-    texts = {call_id: text_of(answer) for call_id, answer in answers.items()}
-    return _Context(labels, {group: known for (_, group), known in now.items()}, texts)
+    return _Context(labels, {group: known for (_, group), known in now.items()})
 
 
 def _told(about: _About, context: _Context) -> Told:
@@ -214,7 +217,7 @@ def _told(about: _About, context: _Context) -> Told:
         other = about.other
         kept_with, word = choice_word(subject.call_id, other.call_id, is_tie=form == "tie_with")
         return Told(said, subject if kept_with == subject.call_id else other, word)
-    generated = context.texts.get(subject.call_id)
+    generated = None if subject.answer is None else text_of(subject.answer)
     word = word_of(said, form, _labels(subject, context), generated)
     if word.kind in DECISIONS and subject.task == Task.JUDGE:
         msg = f"the call is a judge's, so it takes a label and no {word.kind}"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import RowMapping, select, text
+from sqlalchemy import RowMapping, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.calls import started_at_of
@@ -53,11 +53,33 @@ _TYPES = {
     "supersedes": "bigint",
     "first_id": "bigint",
 }
+# In the order of their keys, so that two writers wait for each other in one order only.
 _INSERT = text(
     f"INSERT INTO feedback ({', '.join(_TYPES)}) OVERRIDING SYSTEM VALUE "  # noqa: S608
     "SELECT * FROM unnest("
     + ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _TYPES.items())
-    + ") ON CONFLICT (project_id, key) WHERE key IS NOT NULL DO NOTHING RETURNING id"
+    + f") AS words ({', '.join(_TYPES)}) ORDER BY project_id, key "
+    "ON CONFLICT (project_id, key) WHERE key IS NOT NULL DO NOTHING RETURNING id"
+)
+_RETIRE = text("UPDATE feedback SET is_current = false WHERE id = ANY(CAST(:old AS bigint[]))")
+_KNOWN = text(
+    """
+    SELECT feedback.* FROM feedback JOIN unnest(CAST(:call_ids AS text[]),
+        CAST(:names AS text[]), CAST(:sources AS text[]), CAST(:reviewers AS text[]))
+        AS sought (call_id, name, source, reviewer) USING (call_id, name, source, reviewer)
+    WHERE is_current
+    UNION ALL
+    SELECT feedback.* FROM feedback JOIN unnest(CAST(:projects AS text[]),
+        CAST(:keys AS text[])) AS sought (project_id, key) USING (project_id, key)
+    """
+)
+# What deletes nothing takes the lock of who writes, before the first id is taken.
+_TAKE_IDS = text(
+    """
+    WITH writing AS (DELETE FROM feedback WHERE false)
+    SELECT nextval(pg_get_serial_sequence('feedback', 'id'))
+    FROM generate_series(1, CAST(:number AS int))
+    """
 )
 
 
@@ -97,39 +119,26 @@ class Undecided:
     answer: bytes
 
 
-async def current(tx: AsyncConnection, slots: Collection[Slot]) -> dict[Slot, Kept]:
-    """Fetch what reviewers say of calls now; a slot in which nothing was said is absent."""
-    statement = text(
-        "SELECT feedback.* FROM feedback JOIN unnest(CAST(:call_ids AS text[]), "
-        "CAST(:names AS text[]), CAST(:sources AS text[]), CAST(:reviewers AS text[])) "
-        "AS sought (call_id, name, source, reviewer) USING (call_id, name, source, reviewer) "
-        "WHERE is_current"
-    )
-    columns = list(zip(*sorted(slots), strict=True)) or [()] * 4
-    names = ("call_ids", "names", "sources", "reviewers")
-    values = dict(zip(names, (list(column) for column in columns), strict=True))
-    found = [_kept(row) for row in (await tx.execute(statement, values)).mappings()]
-    return {kept.slot: kept for kept in found}
-
-
-async def keyed(
-    tx: AsyncConnection, keys: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], Kept]:
-    """Fetch the words that came with some keys, current or not.
+async def known(
+    tx: AsyncConnection, slots: Collection[Slot], keys: Collection[tuple[str, str]]
+) -> tuple[dict[Slot, Kept], dict[tuple[str, str], Kept]]:
+    """Fetch what reviewers say of calls now, and the words that came with some keys.
 
     Args:
-        keys: Project ids, each with a client's key.
+        keys: Project ids, each with a client's key; their words may be current or not.
+
+    Returns:
+        By slot, and by project and key; a slot or key in which nothing was said is absent.
     """
-    if not keys:
-        return {}
-    statement = text(
-        "SELECT feedback.* FROM feedback JOIN unnest(CAST(:projects AS text[]), "
-        "CAST(:keys AS text[])) AS sought (project_id, key) USING (project_id, key)"
+    names = ("call_ids", "names", "sources", "reviewers")
+    values = _columns(names, slots) | _columns(("projects", "keys"), keys)
+    found = [_kept(row) for row in (await tx.execute(_KNOWN, values)).mappings()]
+    current = {kept.slot: kept for kept in found if kept.feedback.is_current}
+    keyed = {(kept.project_id, str(kept.feedback.key)): kept for kept in found}
+    return (
+        {slot: current[slot] for slot in slots if slot in current},
+        {key: keyed[key] for key in keys if key in keyed},
     )
-    projects, names = zip(*sorted(keys), strict=True)
-    values = {"projects": list(projects), "keys": list(names)}
-    found = [_kept(row) for row in (await tx.execute(statement, values)).mappings()]
-    return {(kept.project_id, str(kept.feedback.key)): kept for kept in found}
 
 
 async def take_ids(tx: AsyncConnection, number: int) -> list[int]:
@@ -138,12 +147,7 @@ async def take_ids(tx: AsyncConnection, number: int) -> list[int]:
     The table is locked first, as an INSERT would: whoever waits for the writers to be done
     (a dataset that is built as of the newest id) then waits for these ids, too.
     """
-    await tx.execute(text("LOCK TABLE feedback IN ROW EXCLUSIVE MODE"))
-    statement = text(
-        "SELECT nextval(pg_get_serial_sequence('feedback', 'id')) "
-        "FROM generate_series(1, CAST(:number AS int))"
-    )
-    return sorted((await tx.execute(statement, {"number": number})).scalars())
+    return sorted((await tx.execute(_TAKE_IDS, {"number": number})).scalars())
 
 
 async def add(tx: AsyncConnection, words: Sequence[Kept], old: Collection[int]) -> set[int]:
@@ -156,10 +160,7 @@ async def add(tx: AsyncConnection, words: Sequence[Kept], old: Collection[int]) 
         The ids of the stored: without those whose key somebody else has used meanwhile.
     """
     if old:
-        statement = text(
-            "UPDATE feedback SET is_current = false WHERE id = ANY(CAST(:old AS bigint[]))"
-        )
-        await tx.execute(statement, {"old": sorted(old)})
+        await tx.execute(_RETIRE, {"old": sorted(old)})
     if not words:
         return set()
     rows = [_values(kept) for kept in words]
@@ -168,9 +169,17 @@ async def add(tx: AsyncConnection, words: Sequence[Kept], old: Collection[int]) 
 
 
 async def history(tx: AsyncConnection, call_id: str) -> list[Feedback]:
-    """List all that was said of a call, in order."""
-    statement = select(feedback).where(feedback.c.call_id == call_id).order_by(feedback.c.id)
+    """List all that was said of a call, in order; a choice is said of both its calls."""
+    is_about = or_(feedback.c.call_id == call_id, feedback.c.other_call_id == call_id)
+    statement = select(feedback).where(is_about).order_by(feedback.c.id)
     return [_kept(found).feedback for found in (await tx.execute(statement)).mappings()]
+
+
+async def project_of(tx: AsyncConnection, call_id: str) -> str | None:
+    """Say whose call it was of which something was said; None when nothing was."""
+    statement = select(feedback.c.project_id).where(feedback.c.call_id == call_id).limit(1)
+    found: str | None = (await tx.execute(statement)).scalar_one_or_none()
+    return found
 
 
 async def undecided(tx: AsyncConnection, experiment_id: str, limit: int) -> list[Undecided]:
@@ -187,6 +196,11 @@ async def undecided(tx: AsyncConnection, experiment_id: str, limit: int) -> list
     )
     found = await tx.execute(statement, {"experiment_id": experiment_id, "limit": limit})
     return [Undecided(row[0], row[1], row[2], bytes(row[3]), bytes(row[4])) for row in found]
+
+
+def _columns(names: Sequence[str], rows: Collection[tuple[str, ...]]) -> dict[str, list[str]]:
+    columns = zip(*sorted(rows), strict=True) if rows else ((),) * len(names)
+    return {name: list(column) for name, column in zip(names, columns, strict=True)}
 
 
 def _values(kept: Kept) -> dict[str, object]:

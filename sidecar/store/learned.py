@@ -75,6 +75,11 @@ feedback = Table(
         postgresql_where=text("is_current and kind = 'label' and source = 'audit'"),
     ),
     Index(
+        "ix_feedback_other_call_id",
+        "other_call_id",
+        postgresql_where=text("other_call_id is not null"),
+    ),
+    Index(
         "ix_feedback_supersedes",
         "supersedes",
         postgresql_where=text("supersedes is not null"),

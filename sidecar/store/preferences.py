@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.calls import started_at_of
@@ -27,18 +27,10 @@ _ASKED = text(
     WHERE label IS NULL OR label IS DISTINCT FROM verdict_label
     """
 )
-_ADD_COMPLETIONS = text(
-    """
-    INSERT INTO completions (feedback_id, is_good, project_id, group_name, prompt_hash,
-        call_id, text, model)
-    SELECT * FROM unnest(CAST(:feedback_ids AS bigint[]), CAST(:goods AS boolean[]),
-        CAST(:projects AS text[]), CAST(:groups AS text[]), CAST(:hashes AS bytea[]),
-        CAST(:call_ids AS text[]), CAST(:texts AS bytea[]), CAST(:models AS text[]))
-    ON CONFLICT DO NOTHING
-    """
-)
 _PROMPTS = """unnest(CAST(:projects AS text[]), CAST(:groups AS text[]),
         CAST(:hashes AS bytea[])) AS wanted (project_id, group_name, prompt_hash)"""
+_CONTENT = """project_id, group_name, content_hash, origin, prompt_hash, call_id, chosen,
+        rejected, chosen_model, rejected_model"""
 _NAMES = "feedback_id, is_good, project_id, group_name, prompt_hash, call_id, text, model"
 # A ground holds as long as its word is current and, if it needs a second one, that one, too.
 HOLDS = """(g.with_id = 0 OR EXISTS (
@@ -46,10 +38,18 @@ HOLDS = """(g.with_id = 0 OR EXISTS (
 UNPAIRED = f"""
     NOT c.is_good AND f.is_current AND NOT EXISTS (
         SELECT FROM pair_grounds g WHERE g.feedback_id = c.feedback_id AND {HOLDS})"""
-_UNPAIRED = text(
+# What it adds it does not see itself: what it lists was there before.
+_ADD_COMPLETIONS = text(
     f"""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(:feedback_ids AS bigint[]), CAST(:goods AS boolean[]),
+            CAST(:projects AS text[]), CAST(:groups AS text[]), CAST(:hashes AS bytea[]),
+            CAST(:call_ids AS text[]), CAST(:texts AS bytea[]), CAST(:models AS text[]))
+            AS given ({_NAMES})
+    ), added AS (INSERT INTO completions ({_NAMES}) SELECT {_NAMES} FROM given)
     SELECT c.{_NAMES.replace(", ", ", c.")}
-    FROM {_PROMPTS} JOIN completions c USING (project_id, group_name, prompt_hash)
+    FROM (SELECT DISTINCT project_id, group_name, prompt_hash FROM given) wanted
+    JOIN completions c USING (project_id, group_name, prompt_hash)
     JOIN feedback f ON f.id = c.feedback_id
     WHERE {UNPAIRED} ORDER BY c.feedback_id LIMIT {MOST_UNPAIRED}
     """  # noqa: S608
@@ -63,31 +63,42 @@ _GOOD = text(
         ORDER BY feedback_id DESC LIMIT {_LATEST}) c
     """  # noqa: S608
 )
+_WANTED = """unnest(CAST(:projects AS text[]), CAST(:groups AS text[]),
+        CAST(:contents AS bytea[]), CAST(:feedback_ids AS bigint[]),
+        CAST(:with_ids AS bigint[])"""
 # In the order of their hashes, so that two writers wait for each other in one order only.
 _ADD_PAIRS = text(
-    """
-    INSERT INTO pairs (project_id, group_name, content_hash, origin, prompt_hash, call_id,
-        chosen, rejected, chosen_model, rejected_model, at)
-    SELECT wanted.*, :at FROM unnest(CAST(:projects AS text[]), CAST(:groups AS text[]),
-        CAST(:contents AS bytea[]), CAST(:origins AS text[]), CAST(:hashes AS bytea[]),
-        CAST(:call_ids AS text[]), CAST(:chosen AS bytea[]), CAST(:rejected AS bytea[]),
-        CAST(:chosen_models AS text[]), CAST(:rejected_models AS text[]))
-        AS wanted (project_id, group_name, content_hash) ORDER BY 1, 2, 3
-    ON CONFLICT (project_id, group_name, content_hash) DO NOTHING
-    """
+    f"""
+    WITH wanted AS MATERIALIZED (
+        SELECT * FROM {_WANTED}, CAST(:origins AS text[]), CAST(:hashes AS bytea[]),
+            CAST(:call_ids AS text[]), CAST(:chosen AS bytea[]), CAST(:rejected AS bytea[]),
+            CAST(:chosen_models AS text[]), CAST(:rejected_models AS text[]))
+            AS wanted (project_id, group_name, content_hash, feedback_id, with_id, origin,
+                prompt_hash, call_id, chosen, rejected, chosen_model, rejected_model)
+    ), added AS (
+        INSERT INTO pairs ({_CONTENT}, at)
+        SELECT {_CONTENT}, :at FROM wanted ORDER BY project_id, group_name, content_hash
+        ON CONFLICT (project_id, group_name, content_hash) DO NOTHING
+        RETURNING id, project_id, group_name, content_hash
+    ), grounded AS (
+        INSERT INTO pair_grounds (pair_id, feedback_id, with_id)
+        SELECT added.id, feedback_id, with_id
+        FROM added JOIN wanted USING (project_id, group_name, content_hash)
+        ON CONFLICT DO NOTHING)
+    SELECT count(*) FROM wanted LEFT JOIN added USING (project_id, group_name, content_hash)
+    WHERE added.id IS NULL
+    """  # noqa: S608
 )
 # A statement of its own: only the next one sees what another writer has stored meanwhile.
 _ADD_GROUNDS = text(
-    """
+    f"""
     INSERT INTO pair_grounds (pair_id, feedback_id, with_id)
     SELECT pairs.id, wanted.feedback_id, wanted.with_id
-    FROM unnest(CAST(:projects AS text[]), CAST(:groups AS text[]),
-        CAST(:contents AS bytea[]), CAST(:feedback_ids AS bigint[]),
-        CAST(:with_ids AS bigint[]))
+    FROM {_WANTED})
         AS wanted (project_id, group_name, content_hash, feedback_id, with_id)
     JOIN pairs USING (project_id, group_name, content_hash)
     ON CONFLICT DO NOTHING
-    """
+    """  # noqa: S608
 )
 _ADD_REFUSALS = text(
     """
@@ -176,8 +187,13 @@ async def lock(tx: AsyncConnection, prompts: Collection[Prompted]) -> None:
     await tx.execute(_LOCK, {"class": _LOCK_CLASS, "keys": keys})
 
 
-async def add_completions(tx: AsyncConnection, kept: Sequence[Kept]) -> None:
-    """Store texts that were called good or bad."""
+async def add_completions(tx: AsyncConnection, kept: Sequence[Kept]) -> list[Kept]:
+    """Store texts that were called good or bad; the caller has locked their prompts.
+
+    Returns:
+        Texts that were rejected for the same prompts before, and have no better one:
+        `MOST_UNPAIRED` at most.
+    """
     values = {
         "feedback_ids": [each.feedback_id for each in kept],
         "goods": [each.is_good for each in kept],
@@ -185,40 +201,39 @@ async def add_completions(tx: AsyncConnection, kept: Sequence[Kept]) -> None:
         "texts": [each.text for each in kept],
         "models": [each.model for each in kept],
     }
-    await tx.execute(_ADD_COMPLETIONS, values | _columns([each.prompt for each in kept]))
-
-
-async def unpaired(tx: AsyncConnection, prompts: Collection[Prompted]) -> list[Kept]:
-    """List texts that were rejected and have no better one, `MOST_UNPAIRED` at most."""
-    return await _completions(tx, _UNPAIRED, prompts)
+    rows = await tx.execute(_ADD_COMPLETIONS, values | _columns([each.prompt for each in kept]))
+    return [_kept(row) for row in rows]
 
 
 async def good(tx: AsyncConnection, prompts: Collection[Prompted]) -> list[Kept]:
     """List the latest good texts for each prompt."""
-    return await _completions(tx, _GOOD, prompts)
+    rows = await tx.execute(_GOOD, _columns(sorted(set(prompts), key=lambda p: p.hash)))
+    return [_kept(row) for row in rows]
 
 
 async def add_pairs(tx: AsyncConnection, kept: Sequence[KeptPair], at: datetime) -> None:
     """Store pairs that are new, and the grounds of all of them."""
-    values = {
+    prompts = _columns([each.prompt for each in kept])
+    grounds = {
+        "projects": prompts["projects"],
+        "groups": prompts["groups"],
         "contents": [each.content_hash for each in kept],
-        **_columns([each.prompt for each in kept]),
+        "feedback_ids": [each.feedback_id for each in kept],
+        "with_ids": [each.with_id for each in kept],
     }
-    hashes = {"hashes": values.pop("hashes")}
     contents = {
+        "hashes": prompts["hashes"],
         "origins": [each.origin.value for each in kept],
         "call_ids": [each.call_id for each in kept],
         "chosen": [each.chosen for each in kept],
         "rejected": [each.rejected for each in kept],
         "chosen_models": [each.chosen_model for each in kept],
         "rejected_models": [each.rejected_model for each in kept],
+        "at": at,
     }
-    await tx.execute(_ADD_PAIRS, {**values, **hashes, **contents, "at": at})
-    grounds = {
-        "feedback_ids": [each.feedback_id for each in kept],
-        "with_ids": [each.with_id for each in kept],
-    }
-    await tx.execute(_ADD_GROUNDS, values | grounds)
+    known = (await tx.execute(_ADD_PAIRS, grounds | contents)).scalar_one()
+    if known:
+        await tx.execute(_ADD_GROUNDS, grounds)
 
 
 async def add_refusals(tx: AsyncConnection, refusals: Sequence[tuple[int, str, str]]) -> None:
@@ -230,13 +245,6 @@ async def add_refusals(tx: AsyncConnection, refusals: Sequence[tuple[int, str, s
     ids, projects, reasons = zip(*refusals, strict=True)
     values = {"feedback_ids": list(ids), "projects": list(projects), "reasons": list(reasons)}
     await tx.execute(_ADD_REFUSALS, values)
-
-
-async def _completions(
-    tx: AsyncConnection, statement: TextClause, prompts: Collection[Prompted]
-) -> list[Kept]:
-    rows = await tx.execute(statement, _columns(sorted(set(prompts), key=lambda p: p.hash)))
-    return [_kept(row) for row in rows]
 
 
 def _kept(row: Row[Any]) -> Kept:

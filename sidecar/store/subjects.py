@@ -9,14 +9,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.calls import started_at_of
 
-_CALLS = """
-    calls JOIN unnest(CAST(:call_ids AS text[]), CAST(:moments AS timestamptz[]))
-        AS sought (call_id, started_at) USING (call_id, started_at)"""
+_SUBJECTS = text(
+    """
+    SELECT call_id, project_id, group_name, task, generation, is_drawn,
+        experiment_id IS NOT NULL, CASE WHEN is_wanted THEN answer END
+    FROM calls JOIN unnest(CAST(:call_ids AS text[]), CAST(:moments AS timestamptz[]),
+        CAST(:wanted AS boolean[])) AS sought (call_id, started_at, is_wanted)
+        USING (call_id, started_at)
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What of a call decides what may be said of it."""
+    """What of a call decides what may be said of it.
+
+    Args:
+        is_counted: It takes part in an experiment.
+        answer: JSON; None where it was not asked for.
+    """
 
     call_id: str
     project_id: str
@@ -24,32 +35,28 @@ class Subject:
     task: str
     generation: int
     is_drawn: bool
+    is_counted: bool
+    answer: bytes | None
 
 
-async def of_calls(tx: AsyncConnection, call_ids: Collection[str]) -> dict[str, Subject]:
+async def of_calls(
+    tx: AsyncConnection, call_ids: Collection[str], answers_of: Collection[str] = ()
+) -> dict[str, Subject]:
     """Fetch what there is to know of calls, by their ids; the unknown are absent.
 
-    Raises:
-        Invalid: One is no call id.
-    """
-    statement = text(
-        f"SELECT call_id, project_id, group_name, task, generation, is_drawn FROM {_CALLS}"  # noqa: S608
-    )
-    found = await tx.execute(statement, _sought(call_ids))
-    return {row[0]: Subject(*row) for row in found}
-
-
-async def answers(tx: AsyncConnection, call_ids: Collection[str]) -> dict[str, bytes]:
-    """Fetch the answers of calls as JSON, by call id.
+    Args:
+        answers_of: Those of which the answer is wanted, too.
 
     Raises:
         Invalid: One is no call id.
     """
-    if not call_ids:
-        return {}
-    statement = text(f"SELECT call_id, answer FROM {_CALLS}")  # noqa: S608
-    found = await tx.execute(statement, _sought(call_ids))
-    return {row[0]: bytes(row[1]) for row in found}
+    ids = sorted(call_ids)
+    values = {
+        "call_ids": ids,
+        "moments": [started_at_of(call_id) for call_id in ids],
+        "wanted": [call_id in answers_of for call_id in ids],
+    }
+    return {row[0]: Subject(*row) for row in await tx.execute(_SUBJECTS, values)}
 
 
 async def calls_answered(
@@ -95,8 +102,3 @@ async def labels(
     values = {"numbers": [each[0] for each in groups], "names": [each[1] for each in groups]}
     found: Any = await tx.execute(statement, values)
     return {(number, group): known for number, group, known in found if known}
-
-
-def _sought(call_ids: Collection[str]) -> dict[str, object]:
-    ids = sorted(call_ids)
-    return {"call_ids": ids, "moments": [started_at_of(call_id) for call_id in ids]}

@@ -127,6 +127,8 @@ async def test_a_choice_turned_round_supersedes_the_one_before(
     tie = (await say(api, call_id, tie_with=other)).json()
     assert (turned["supersedes"], tie["supersedes"]) == (first["id"], turned["id"])
     assert {first["value"], turned["value"], tie["value"]} == {0, 1, 0.5}
+    histories = [await said(api, each) for each in (call_id, other)]
+    assert [len(found["items"]) for found in histories] == [3, 3]  # it is said of both
 
 
 async def test_answers_to_different_prompts_cannot_be_compared(

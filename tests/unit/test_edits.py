@@ -29,6 +29,22 @@ def test_the_distance_is_the_plain_one_wherever_it_is_within(
 
 @settings(deadline=None)  # the plain way takes its time
 @given(
+    st.text("abcdefgh", min_size=20, max_size=60),
+    st.lists(st.tuples(st.integers(0, 70), st.integers(0, 3), st.text("xy", max_size=3))),
+    st.integers(0, 20),
+)
+def test_a_text_that_was_changed_in_places_is_never_thought_further_away_than_it_is(
+    before: str, changes: list[tuple[int, int, str]], most: int
+) -> None:
+    after = before
+    for place, taken, put in changes:
+        after = after[:place] + put + after[place + taken :]
+    expected = plain_distance(before, after)
+    assert distance_within(before, after, most) == (expected if expected <= most else None)
+
+
+@settings(deadline=None)  # the plain way takes its time
+@given(
     st.text("ab", max_size=3),
     st.text("ab", max_size=3),
     st.text("ab", min_size=40, max_size=50),

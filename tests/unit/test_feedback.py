@@ -61,6 +61,8 @@ def test_a_value_is_kept_in_millionths(name: str, value: float, kept: Word) -> N
         ("score", math.nan),
         ("score", math.inf),
         ("score", 1e7),
+        pytest.param("score", 10**400, id="more than a float can be"),
+        ("sent", 1),
         ("label", True),
         ("comment", True),
         ("choice.x", 1),
@@ -178,6 +180,7 @@ def test_one_thing_is_said_with_or_without_a_comment(
     ("more", "found"),
     [
         ({}, "found none"),
+        ({"comment": " \n"}, "found none"),
         ({"better": "So."}, "found better"),
         ({"better": "So.", "edit": "So."}, "found edit, better"),
         ({"name": "score"}, "found name and value"),
