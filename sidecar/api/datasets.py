@@ -114,6 +114,9 @@ class NewDataset(Body):
     redact: Redaction = Redaction()
     min_rows: StrictInt = MIN_ROWS
     allow_one_class: StrictBool = False
+    expose_holdout: StrictBool = Field(
+        default=False, description="Train on what another of the project's datasets holds out."
+    )
     usd_per_million_tokens: Number | None = None
     as_of: Annotated[int, Field(strict=True, ge=0, le=MAX_ID)] | None = Field(
         None, description="Id of the last feedback that counts; left out: the newest."

@@ -71,6 +71,9 @@ def build(  # noqa: PLR0913  (each is an option of the command)
     allow_one_class: Annotated[
         bool, typer.Option("--allow-one-class", help="Even if all rows are of one class.")
     ] = False,
+    expose_holdout: Annotated[
+        bool, typer.Option("--expose-holdout", help="Train on what was held out before.")
+    ] = False,
     price: Annotated[
         float | None, typer.Option(help="Dollars per million tokens of training.")
     ] = None,
@@ -99,6 +102,7 @@ def build(  # noqa: PLR0913  (each is an option of the command)
         "redact": _redact(keep or (), pattern or ()),
         "min_rows": min_rows,
         "allow_one_class": allow_one_class,
+        "expose_holdout": expose_holdout,
         "usd_per_million_tokens": price,
         "as_of": as_of,
     }

@@ -107,6 +107,7 @@ class Spec:
         origins: Of pairs; empty for all.
         validation, holdout: Shares of the units, in [0, 1).
         min_rows: Training rows, below which there is no dataset.
+        expose_holdout: Whether to train on what another of the project's datasets holds out.
         usd_per_million_tokens: A provider's price for training; None if it is not known.
         as_of: Id of the last word that counts; None for the newest there is.
     """
@@ -128,6 +129,7 @@ class Spec:
     redact: Redact = field(default_factory=Redact)
     min_rows: int = MIN_ROWS
     allow_one_class: bool = False
+    expose_holdout: bool = False
     usd_per_million_tokens: float | None = None
     as_of: int | None = None
 
@@ -144,6 +146,25 @@ def check(spec: Spec) -> None:
     if spec.since is not None and spec.until is not None and spec.since >= spec.until:
         msg = f"since must be before until, found {spec.since} and {spec.until}"
         raise Invalid(msg)
+
+
+def check_holdout(spec: Spec, largest: float | None) -> None:
+    """Keep what a project holds out held out.
+
+    Args:
+        largest: The largest share that a dataset of the project held out; None without any.
+
+    Raises:
+        Conflict: A smaller share would put evaluation's units among those of training.
+    """
+    if largest is None or spec.holdout >= largest or spec.expose_holdout:
+        return
+    msg = (
+        f"the project's datasets hold out {largest:g} of its units for evaluation, and with a "
+        f"holdout of {spec.holdout:g} some of these would be trained on; hold out "
+        f"{largest:g} or more, or set expose_holdout"
+    )
+    raise Conflict(msg)
 
 
 def to_document(spec: Spec) -> dict[str, object]:

@@ -3,7 +3,8 @@
 SignalopsError
 ├── NotFound        the named thing does not exist
 ├── Conflict        it exists, but its state forbids this
-│   └── IllegalMove     an experiment cannot take that step from where it is
+│   ├── IllegalMove     an experiment cannot take that step from where it is
+│   └── InsufficientData what is there does not suffice (`core.datasets`)
 ├── Invalid         the request can never be right, whatever the state
 ├── Denied          who asks may not do this
 │   └── Unauthenticated nobody known asks

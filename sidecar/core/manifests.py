@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,20 @@ def contents(tally: Tally, splits: Sequence[Split | None], spec: Spec) -> dict[s
         # For one epoch of the training rows.
         "cost_usd": None if price is None else round(train * price / MILLION, 6),
     }
+
+
+def refuse_nothing(left_out: Mapping[str, int]) -> NoReturn:
+    """Refuse a dataset without a row.
+
+    Raises:
+        InsufficientData: Always.
+    """
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
+    msg = (
+        "there is no row: nobody said anything that this dataset could be made of "
+        f"(left out: {reasons or 'none'})"
+    )
+    raise InsufficientData(msg)
 
 
 def refuse_too_little(

@@ -9,12 +9,13 @@ beyond `MOST_PIECES` characters are compared by a sample, the same on every mach
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.core.similar import Sets, components, similar
+from sidecar.core.sets import Sets, components
+from sidecar.core.similar import similar
 
 JACCARD = 0.8
 # A sample's index strays by about 0.02; what is a near-duplicate should not slip through.
@@ -64,15 +65,18 @@ class Texts:
             self._take(new)
 
     def groups(self) -> Groups:
-        """Say of each text which others it is a near-duplicate of.
+        """Say of each text which others it is a near-duplicate of; to be asked once.
 
         Returns:
             For each text, in order, a number that it shares with its near-duplicates, and
             with theirs, and with no other.
         """
         found = np.arange(len(self._known), dtype=np.int64)
-        for sets, members, share in self._classes():
-            inside = similar(sets, share)
+        self._known.clear()
+        for within, halved in self._classes():
+            members = np.flatnonzero(within)
+            share = JACCARD_OF_SAMPLES if halved else JACCARD
+            inside = similar(self._sets(within, halved), share)
             # Whoever is in a group has the group's first member as its number.
             found = _joined(found, members, members[inside])
         return found[np.array(self._places, dtype=np.int64)]
@@ -87,30 +91,42 @@ class Texts:
         self._lengths.append(np.bincount(owners[kept], minlength=len(texts)))
         self._halvings.append(halvings)
 
-    def _classes(self) -> "list[tuple[Sets, NDArray[np.int64], float]]":
+    def _classes(self) -> Iterator[tuple[NDArray[np.bool_], int]]:
         """Put texts together that were halved equally often: only these can be compared.
 
         A text that is nearly long enough for one halving more is compared with those, too:
         a near-duplicate is a quarter longer at most.
+
+        Yields:
+            Which texts these are, and how often they were halved, down to 0.
         """
         if not self._lengths:
-            return []
-        pieces, lengths = np.concatenate(self._pieces), np.concatenate(self._lengths)
+            return
         halvings, totals = np.concatenate(self._halvings), np.concatenate(self._totals)
-        classes = []
-        for halved in range(int(halvings.max()) + 1):
+        for halved in range(int(halvings.max()), -1, -1):
             border = halvings == halved - 1
             border &= totals >= JACCARD_OF_SAMPLES * MOST_PIECES * 2.0 ** (halved - 1)
-            within = (halvings == halved) | border
-            members = np.flatnonzero(within)
-            owners = np.repeat(np.arange(len(lengths)), lengths)
-            kept = within[owners]
-            if halved:
-                kept &= _is_kept(pieces, np.full(len(pieces), halved))
-            sizes = np.bincount(owners[kept], minlength=len(lengths))[members]
-            share = JACCARD_OF_SAMPLES if halved else JACCARD
-            classes.append((Sets(pieces[kept], sizes), members, share))
-        return classes
+            yield (halvings == halved) | border, halved
+
+    def _sets(self, within: NDArray[np.bool_], halved: int) -> Sets:
+        """Take some texts' pieces, halved so often; forget all with 0, which comes last."""
+        lengths = np.concatenate(self._lengths)
+        members = np.empty(int(lengths[within].sum()), dtype=np.uint32)
+        sizes = [np.empty(0, np.int64)]
+        first = taken = 0
+        for portion, of_texts in enumerate(self._lengths):
+            pieces = self._pieces[portion]
+            is_in = within[first : first + len(of_texts)]
+            first += len(of_texts)
+            owners = np.repeat(np.arange(len(of_texts)), of_texts)
+            kept = is_in[owners] & _is_kept(pieces, np.full(len(pieces), halved))
+            sizes.append(np.bincount(owners[kept], minlength=len(of_texts))[is_in])
+            count = int(sizes[-1].sum())
+            members[taken : taken + count] = pieces[kept]
+            taken += count
+            if not halved:
+                self._pieces[portion] = pieces[:0].copy()
+        return Sets(members[:taken], np.concatenate(sizes))
 
 
 def normalised(text: str) -> str:

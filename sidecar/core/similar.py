@@ -2,280 +2,266 @@
 
 Two sets of a Jaccard index of `share` or more must share one of each one's rarest members, of
 which so few need looking at (prefix filtering: Chaudhuri, Ganti and Kaushik, ICDE 2006; Xiao
-and others, WWW 2008). What is left is thinned out by the sets' sizes and by parity bits, which
-never refuse a pair that is similar, and then counted. So nothing is missed by chance.
+and others, WWW 2008). Where very many share one, more are asked for, and as many more looked
+at (Wang, Li and Feng, SIGMOD 2012), so that the work does not grow with the square of the
+number of sets. Nothing is missed by chance.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-ENOUGH_SETS = 100  # fewer say nothing about what is common
-COMMON = 0.1  # a member of more of the sets than this is boilerplate, and not compared
+from sidecar.core.joining import Joining
+from sidecar.core.rarest import Counts, counted, rarest, without_common
+from sidecar.core.sets import AT_ONCE, Flags, Ints, Sets, portions, runs
 
-# To count members in: twice as many as there are members. Those that meet are taken for
-# commoner than they are, which costs time and nothing else.
-_FEWEST_BUCKETS, _MOST_BUCKETS = 1 << 10, 1 << 24
-_PARITY_WORDS = 4  # of 64 bits, kept of each set
-_AT_ONCE = 1 << 14  # sets; at most 1 << 16, for their number has 16 bits
-_PAIRS_AT_ONCE = 1 << 20
-_MEMBERS_AT_ONCE = 1 << 22
+# More sets than this that share members are asked for more: to list what else they have takes
+# about as long as to compare the sizes of so many pairs.
+MANY = 1_000
 CROWD = 2_000
-_HALF = np.uint64(32)
-_LATE = np.uint64(1 << 31)
+# The next member asked for is the eighth after the first one that two sets share: those
+# between are mostly of the same word, and who shares one of these shares them all. Sets of
+# few members are asked for the very next one.
+STEP, STEPS = 8, 2
+LARGE = 32  # members
+
+_PAIRS_AT_ONCE = 1 << 18  # few enough to stay near the processor
+_RECORDS_AT_ONCE = 1 << 20
+
+# A record says that a set has some members among its rarest. In the bits of one number: their
+# hash, the set's rank by size, and the place of the last one. Hashes that meet cost only time.
+_RANK_BITS, _PLACE_BITS = np.uint64(26), np.uint64(12)
+_LOW_BITS = _RANK_BITS + _PLACE_BITS
+_RANKS, _PLACES = np.uint64((1 << 26) - 1), np.uint64((1 << 12) - 1)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
+_MIX = np.uint64(0xBF58476D1CE4E5B9)
+_HALF = np.uint64(32)
 
-Ints = NDArray[np.int64]
-Members = NDArray[np.uint32]
-
-
-class Sets:
-    """Sets of numbers, one after the other.
-
-    Args:
-        members: Of each set, sorted and different.
-        sizes: How many each set has.
-    """
-
-    def __init__(self, members: Members, sizes: Ints) -> None:
-        self.members = members
-        self.sizes = sizes
-        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def parts(self, most: int) -> Iterator[tuple[int, int]]:
-        """Give ranges of so many sets at most that follow each other."""
-        for first in range(0, len(self), most):
-            yield first, min(first + most, len(self))
+Records = NDArray[np.uint64]
 
 
-def similar(sets: Sets, share: float, *, crowd: int = CROWD) -> Ints:
+def similar(sets: Sets, share: float, *, many: int = MANY, crowd: int = CROWD) -> Ints:
     """Group sets by their similarity, and what is linked through others.
 
     Args:
+        sets: Fewer than 2^26, each of fewer than 4,000 / (1 - `share`) members.
         share: Jaccard index, above 0, from which on two sets are similar. Empty sets are
             similar to none.
-        crowd: If more sets than this share a member, each is compared with all others that
-            are not of its group yet; fewer are compared by pairs, all at once.
+        many: If more sets than this share members, they are asked for more.
+        crowd: If more sets than this share all that is asked for, each is compared with those
+            that are not of its group yet; fewer are compared by pairs, all at once.
 
     Returns:
         For each set the first one of its group.
     """
-    buckets = _counted(sets.members)
-    if len(sets) >= ENOUGH_SETS:
-        sets = _without_common(sets, buckets)
-    return _Grouping(sets, share, crowd).run(_rarest(sets, buckets, share))
+    counts = counted(sets)
+    sets = without_common(sets, counts)
+    search = _Search(sets, share, counts, (many, crowd))
+    sizes = search.sizes
+    # Of two similar sets both are large or neither is, but for those at the border.
+    search.run(np.flatnonzero(sizes < LARGE / share), 1)
+    search.run(np.flatnonzero(sizes >= LARGE), STEP)
+    return search.joining.groups
 
 
-def components(count: int, one: Ints, other: Ints) -> Ints:
-    """Find the connected parts of a graph.
+class _Lists:
+    """Records in lists of the same hash, of two or more each; by size within a list."""
 
-    Args:
-        count: Of nodes.
-        one: One end of each edge. `other`: the other.
+    def __init__(self, records: Records) -> None:
+        """Take sorted records; those that have no other one in their list are left out."""
+        again = _hashes(records[1:]) == _hashes(records[:-1])
+        is_shared = np.append(again, False) | np.append(False, again)
+        self.records = records[is_shared[: len(records)]]
+        hashes = _hashes(self.records)
+        self.begins = _firsts(hashes)
+        self.lengths = np.diff(np.append(self.begins, len(hashes)))
+        self.ranks = ((self.records >> _PLACE_BITS) & _RANKS).astype(np.int64)
+        self.places = (self.records & _PLACES).astype(np.int64)
 
-    Returns:
-        For each node the smallest node of its part.
-    """
-    edges = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(count, count))
-    _, parts = connected_components(edges, directed=False)
-    _, first = np.unique(parts, return_index=True)
-    smallest: Ints = first[parts].astype(np.int64)
-    return smallest
-
-
-def _counted(members: Members) -> Ints:
-    """Count in buckets how many sets have each member, or one that shares its bucket.
-
-    Returns:
-        Counts by the remainder of a member and their number, a power of two.
-    """
-    buckets = min(_MOST_BUCKETS, max(_FEWEST_BUCKETS, 2 << len(members).bit_length()))
-    counts = np.zeros(buckets, dtype=np.int64)
-    for start in range(0, len(members), _MEMBERS_AT_ONCE):
-        some = members[start : start + _MEMBERS_AT_ONCE] % buckets
-        counts += np.bincount(some, minlength=buckets)
-    return counts
+    def whole(self, chosen: Flags) -> Flags:
+        """Say of each record whether its list is chosen."""
+        return np.repeat(chosen, self.lengths)
 
 
-def _without_common(sets: Sets, buckets: Ints) -> Sets:
-    """Take boilerplate out."""
-    limit = len(sets) * COMMON
-    suspects = sets.members[(buckets > limit)[sets.members % len(buckets)]]
-    numbers, counts = np.unique(suspects, return_counts=True)
-    common = numbers[counts > limit]
-    if not len(common):
-        return sets
-    kept = ~np.isin(sets.members, common)
-    sizes = np.add.reduceat(np.append(kept, False), sets.starts[:-1], dtype=np.int64)
-    sizes[sets.sizes == 0] = 0
-    return Sets(sets.members[kept], sizes)
+class _Search:
+    """Finds the pairs of sets that may be similar, and has them compared."""
 
-
-def _rarest(sets: Sets, buckets: Ints, share: float) -> NDArray[np.uint64]:
-    """List each set's rarest members, as many as similar sets cannot but share one of.
-
-    Of two similar sets the smaller one has even fewer that the larger one cannot but share;
-    these come first.
-
-    Returns:
-        Each member, whether it comes late (`_LATE`), and its set's number, in the bits of one
-        number each, sorted; only members of several such lists.
-    """
-    smaller = 2 * share / (1 + share)
-    found = []
-    for first, last in sets.parts(_AT_ONCE):
-        members = sets.members[sets.starts[first] : sets.starts[last]]
-        sizes = sets.sizes[first:last]
-        owners = np.repeat(np.arange(last - first, dtype=np.uint64), sizes)
-        rarity = np.minimum(buckets[members % len(buckets)], 0xFFFF).astype(np.uint64)
-        # By set, then the rarest first, and in the same order wherever rarity is equal.
-        ordered = np.sort((owners << np.uint64(48)) | (rarity << _HALF) | members)
-        starts = sets.starts[first:last] - sets.starts[first]
-        places = np.arange(len(ordered)) - np.repeat(starts, sizes)
-        looked_at, first_of_all = (
-            np.repeat(sizes - np.ceil(least * sizes - 1e-9).astype(np.int64) + 1, sizes)
-            for least in (share, smaller)
-        )
-        rare, is_late = (of[places < looked_at] for of in (ordered, places >= first_of_all))
-        owner = (rare >> np.uint64(48)) + np.uint64(first)
-        found.append((rare << _HALF) | np.where(is_late, _LATE, np.uint64(0)) | owner)
-    every = np.sort(np.concatenate([np.empty(0, np.uint64), *found]))
-    if not len(every):
-        return every
-    member = every >> _HALF
-    again = member[1:] == member[:-1]
-    shared: NDArray[np.uint64] = every[np.append(again, False) | np.append(False, again)]
-    return shared
-
-
-class _Grouping:
-    """Compares pairs of sets, and joins the groups of those that are similar."""
-
-    def __init__(self, sets: Sets, share: float, crowd: int) -> None:
-        self.sets = sets
+    def __init__(
+        self, sets: Sets, share: float, counts: Counts, limits: tuple[int, int]
+    ) -> None:
         self.share = share
-        self.crowd = crowd
-        self.groups: Ints = np.arange(len(sets), dtype=np.int64)
-        self.parity = _parity(sets)
+        self.many, self.crowd = limits
+        self.joining = Joining(sets, share)
+        # By size, so that of two sets in a list the first one is the smaller one.
+        self.order = np.argsort(sets.sizes, kind="stable").astype(np.int64)
+        self.sizes = sets.sizes[self.order]
+        largest = np.floor(self.sizes / share + 1e-9)
+        self.too_large = np.searchsorted(self.sizes, largest, side="right")
+        # At the most so many members has a set that a similar one, or a larger one, has not.
+        self.differing = self.sizes - np.ceil(share * self.sizes - 1e-9).astype(np.int64)
+        self.least_shared = self._shared(self.sizes, self.sizes)
+        looked_at = np.empty_like(self.sizes)
+        looked_at[self.order] = np.minimum(self.sizes, self.differing + 1 + STEP * STEPS)
+        self.rarest = rarest(sets, counts, looked_at)
 
-    def run(self, rare: NDArray[np.uint64]) -> Ints:
-        """Compare all who share a rare member."""
-        member, owner = rare >> _HALF, (rare & (_LATE - np.uint64(1))).astype(np.int64)
-        is_late = (rare & _LATE) != 0
-        if not len(rare):
-            return self.groups
-        begins = np.flatnonzero(np.append(True, member[1:] != member[:-1]))
-        ends = np.append(begins[1:], len(rare)).astype(np.int64)
-        sizes = ends - begins
-        # Of the sets that share a member, each is compared with those after it.
-        later = np.repeat(ends, sizes) - np.arange(len(rare)) - 1
-        later[np.repeat(sizes > self.crowd, sizes) | is_late] = 0
-        for first, last in _portions(later):
-            counts = later[first:last]
-            one = np.repeat(np.arange(first, last), counts)
-            steps = np.arange(len(one)) - np.repeat(np.cumsum(counts) - counts, counts)
-            self.compare(owner[one], owner[one + steps + 1])
-        for crowd in np.flatnonzero(sizes > self.crowd):
-            early = int((~is_late[begins[crowd] : ends[crowd]]).sum())
-            self.compare_crowd(owner[begins[crowd] : ends[crowd]], early)
-        return self.groups
-
-    def compare_crowd(self, crowd: Ints, early: int) -> None:
-        """Compare many sets, one with all the others, until they are all of one group.
+    def run(self, ranks: Ints, step: int) -> None:
+        """Compare some sets with each other.
 
         Args:
-            early: How many of them, the first ones, are to be compared with all others.
+            ranks: Theirs.
+            step: How many members more are asked for where very many share one.
         """
-        for place, one in enumerate(crowd[:early]):
-            others = crowd[place + 1 :]
-            others = others[self.groups[others] != self.groups[one]]
-            if len(others):
-                self.compare(np.full(len(others), one), others)
-            elif (self.groups[crowd] == self.groups[one]).all():
-                return
+        found = [np.empty(0, np.uint64)]
+        for first in range(0, len(ranks), AT_ONCE):
+            some = ranks[first : first + AT_ONCE]
+            nothing = np.zeros(len(some), dtype=np.uint64), some, np.full(len(some), -1)
+            found.append(self._longer(nothing, 1, 1))
+        records = np.concatenate(found)
+        del found
+        records.sort()
+        for first, last in _cut(records):
+            self._go_on(records[first:last], 1, step)
 
-    def compare(self, one: Ints, other: Ints) -> None:
-        """Join the groups of the pairs that are similar."""
-        possible = (self.groups[one] != self.groups[other]) & self._may_be(one, other)
-        if not possible.any():
+    def _go_on(self, records: Records, asked: int, step: int) -> None:
+        """Compare all who share the same `asked` members, or ask for more."""
+        lists = _Lists(records)
+        is_long = lists.lengths > self.many
+        self._compare_pairs(lists, ~is_long, asked)
+        if not is_long.any():
             return
-        pairs = np.unique(one[possible] * len(self.sets) + other[possible])
-        one, other = pairs // len(self.sets), pairs % len(self.sets)
-        sizes = self.sets.sizes[one] + self.sets.sizes[other]
-        for first, last in _portions(sizes, _MEMBERS_AT_ONCE):
-            some, their = one[first:last], other[first:last]
-            shared = self._shared(some, their)
-            alike = shared >= self.share * (sizes[first:last] - shared) - 1e-9
-            self._join(some[alike], their[alike])
+        self._thin_out(lists, is_long)
+        if asked == 1 + step * STEPS:
+            self._compare_crowds(lists, is_long, asked)
+        elif is_long.any():
+            self._ask_for_more(lists, is_long, asked, step)
 
-    def _may_be(self, one: Ints, other: Ints) -> NDArray[np.bool_]:
-        """Whether sizes and parities allow two sets to be similar."""
-        sizes, theirs = self.sets.sizes[one], self.sets.sizes[other]
-        fits = np.minimum(sizes, theirs) >= self.share * np.maximum(sizes, theirs) - 1e-9
-        # Every odd bit is a member that only one of the two has.
-        odd = np.bitwise_count(self.parity[one] ^ self.parity[other]).sum(1, dtype=np.int64)
-        most = (1 - self.share) / (1 + self.share) * (sizes + theirs)
-        allowed: NDArray[np.bool_] = fits & (odd <= most + 1e-9)
-        return allowed
+    def _compare_pairs(self, lists: _Lists, chosen: Flags, asked: int) -> None:
+        """Compare each set with the larger ones of its list that are not too large."""
+        records, ranks = lists.records, lists.ranks
+        # Of two similar sets, the smaller one has these members at such places.
+        early = lists.places - asked < self.sizes[ranks] - self.least_shared[ranks]
+        ones = np.flatnonzero(lists.whole(chosen) & early)
+        beyond = self.too_large[ranks[ones]].astype(np.uint64) << _PLACE_BITS
+        ends = np.searchsorted(records, _hashes(records[ones]) << _LOW_BITS | beyond)
+        counts = ends - ones - 1
+        for first, last in portions(counts, _PAIRS_AT_ONCE):
+            some = counts[first:last]
+            one = np.repeat(ones[first:last], some)
+            other = one + 1 + runs(some)
+            fit = self._fit(lists, one, other, asked)
+            self._compare(lists, one[fit], other[fit])
 
-    def _shared(self, one: Ints, other: Ints) -> Ints:
-        """Count the members that the two sets of each pair share."""
-        pairs = np.arange(len(one), dtype=np.uint64) << _HALF
-        both = np.concatenate([self._members(one, pairs), self._members(other, pairs)])
-        both.sort()
-        twice = both[1:][both[1:] == both[:-1]]
-        return np.bincount((twice >> _HALF).astype(np.int64), minlength=len(one))
+    def _fit(self, lists: _Lists, one: Ints, other: Ints, asked: int) -> Flags:
+        """Whether two sets can be similar that share nothing rarer than what they share."""
+        sizes, theirs = self.sizes[lists.ranks[one]], self.sizes[lists.ranks[other]]
+        shared = self._shared(sizes, theirs) - asked
+        fit: Flags = lists.places[one] < sizes - shared
+        fit &= lists.places[other] < theirs - shared
+        return fit
 
-    def _members(self, chosen: Ints, above: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """List the members of the chosen sets, each below the pair's number."""
-        sizes = self.sets.sizes[chosen]
-        steps = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        places = np.repeat(self.sets.starts[chosen], sizes) + steps
-        members: NDArray[np.uint64] = np.repeat(above, sizes) | self.sets.members[places]
-        return members
+    def _compare(self, lists: _Lists, one: Ints, other: Ints) -> None:
+        self.joining.compare(self.order[lists.ranks[one]], self.order[lists.ranks[other]])
 
-    def _join(self, one: Ints, other: Ints) -> None:
-        if not len(one):
-            return
-        firsts, theirs = self.groups[one], self.groups[other]
-        touched = np.unique(np.append(firsts, theirs))
-        ends = np.searchsorted(touched, firsts), np.searchsorted(touched, theirs)
-        renamed = np.arange(len(self.groups), dtype=np.int64)
-        renamed[touched] = touched[components(len(touched), *ends)]
-        self.groups = renamed[self.groups]
+    def _compare_with_all(self, lists: _Lists, ones: Ints) -> None:
+        """Compare some with all others of their lists."""
+        number = np.searchsorted(lists.begins, ones, side="right") - 1
+        begins, counts = lists.begins[number], lists.lengths[number]
+        for first, last in portions(counts, _PAIRS_AT_ONCE):
+            some = counts[first:last]
+            other = np.repeat(begins[first:last], some) + runs(some)
+            self._compare(lists, np.repeat(ones[first:last], some), other)
+
+    def _thin_out(self, lists: _Lists, is_long: Flags) -> None:
+        """Compare the first of each long list with all; and the rest, if it is but a few.
+
+        What is left of a crowd of near-duplicates is then done with.
+
+        Args:
+            is_long: Of each list; afterwards, whether there still is something to do.
+        """
+        self._compare_with_all(lists, lists.begins[is_long])
+        groups = self.joining.groups[self.order[lists.ranks]]
+        is_other = groups != np.repeat(groups[lists.begins], lists.lengths)
+        others = np.add.reduceat(is_other, lists.begins, dtype=np.int64)
+        few = is_long & (others <= self.many)
+        self._compare_with_all(lists, np.flatnonzero(lists.whole(few) & is_other))
+        is_long &= ~few
+
+    def _ask_for_more(self, lists: _Lists, chosen: Flags, asked: int, step: int) -> None:
+        """Make longer records, and compare those who share as many."""
+        within = lists.whole(chosen)
+        more = asked + step
+        # Who is so small that similar sets need not share so many has to be compared now.
+        small = self.least_shared[lists.ranks] < more
+        self._compare_with_all(lists, np.flatnonzero(within & small))
+        on = np.flatnonzero(within & ~small)
+        hashes, ranks, places = _hashes(lists.records[on]), lists.ranks[on], lists.places[on]
+        counts = self._left(ranks, places, more, step)
+        # A list stays together, however long.
+        begins = _firsts(hashes)
+        ends = np.append(begins, len(on))
+        of_lists = np.add.reduceat(counts, begins) if len(on) else counts
+        for first, last in portions(of_lists, _RECORDS_AT_ONCE):
+            some = slice(ends[first], ends[last])
+            longer = self._longer((hashes[some], ranks[some], places[some]), more, step)
+            longer.sort()
+            self._go_on(longer, more, step)
+
+    def _compare_crowds(self, lists: _Lists, chosen: Flags, asked: int) -> None:
+        crowds = chosen & (lists.lengths > self.crowd)
+        self._compare_pairs(lists, chosen & ~crowds, asked)
+        for number in np.flatnonzero(crowds):
+            begin = lists.begins[number]
+            crowd = self.order[lists.ranks[begin : begin + lists.lengths[number]]]
+            self.joining.compare_crowd(crowd, crowd)
+
+    def _shared(self, sizes: Ints, theirs: Ints) -> Ints:
+        """Count what two sets of such sizes share at the least if they are similar."""
+        share = self.share / (1 + self.share)
+        least: Ints = np.ceil(share * (sizes + theirs) - 1e-9).astype(np.int64)
+        return least
+
+    def _left(self, ranks: Ints, places: Ints, asked: int, step: int) -> Ints:
+        """Count the places after these where the next shared member asked for can be."""
+        last = np.minimum(self.sizes[ranks], self.differing[ranks] + asked)
+        left: Ints = np.maximum(last - places - step, 0)
+        return left
+
+    def _longer(self, known: tuple[Records, Ints, Ints], asked: int, step: int) -> Records:
+        """Make records one member longer, in every way that there is.
+
+        Args:
+            known: Their hashes, ranks and places.
+        """
+        hashes, ranks, places = known
+        left = self._left(ranks, places, asked, step)
+        place = np.repeat(places + step, left) + runs(left)
+        starts = self.rarest.starts[self.order[ranks]]
+        member = self.rarest.members[np.repeat(starts, left) + place].astype(np.uint64)
+        mixed = (np.repeat(hashes * _SPREAD, left) ^ member) * _MIX
+        mixed ^= mixed >> _HALF
+        mixed *= _SPREAD
+        owner = np.repeat(ranks.astype(np.uint64) << _PLACE_BITS, left)
+        return (mixed >> _LOW_BITS << _LOW_BITS) | owner | place.astype(np.uint64)
 
 
-def _portions(counts: Ints, most: int = _PAIRS_AT_ONCE) -> Iterator[tuple[int, int]]:
-    """Cut a list where its counts add up to about `most`; each part has one or more."""
-    sums = np.cumsum(counts)
+def _cut(records: Records) -> Iterator[tuple[int, int]]:
+    """Cut sorted records into parts, but no list into two."""
     first = 0
-    while first < len(counts):
-        before = sums[first - 1] if first else 0
-        last = max(first + 1, int(np.searchsorted(sums, before + most, side="right")))
+    while first < len(records):
+        last = min(first + _RECORDS_AT_ONCE, len(records))
+        highest = records[last - 1] | (_RANKS << _PLACE_BITS) | _PLACES
+        last = int(np.searchsorted(records, highest, side="right"))
         yield first, last
         first = last
 
 
-def _parity(sets: Sets) -> NDArray[np.uint64]:
-    """Give each set bits, of which each member turns one over."""
-    bits = np.zeros((len(sets), _PARITY_WORDS), dtype=np.uint64)
-    for first, last in sets.parts(_AT_ONCE):
-        filled = np.flatnonzero(sets.sizes[first:last])
-        if not len(filled):
-            continue
-        start = sets.starts[first]
-        members = sets.members[start : sets.starts[last]].astype(np.uint64) * _SPREAD
-        places = members >> np.uint64(56)
-        ones = np.uint64(1) << (places & np.uint64(63))
-        words = places >> np.uint64(6)
-        starts = sets.starts[first + filled] - start
-        for word in range(_PARITY_WORDS):
-            some = np.where(words == word, ones, np.uint64(0))
-            bits[first + filled, word] = np.bitwise_xor.reduceat(some, starts)
-    return bits
+def _hashes(records: Records) -> Records:
+    hashes: Records = records >> _LOW_BITS
+    return hashes
+
+
+def _firsts(hashes: Records) -> Ints:
+    """Find where each hash of a sorted list comes first."""
+    return np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1])[: len(hashes)])

@@ -4,6 +4,7 @@ The prompt is the request's own and the text the answer's own, or a person's; wh
 redacted, and nothing else, is changed.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from sidecar.core.errors import NotFound
 from sidecar.core.manifests import Facts
 from sidecar.core.masking import Masker, mask_messages
 from sidecar.core.prompts import Prompt, digest, own_text, parts, prompt_of, texts
-from sidecar.service.documents import Encode, decode, encode_exactly
+from sidecar.service.documents import Encode, decode
+from sidecar.service.documents import encode as write
 from sidecar.service.patterns import Patterns
 from sidecar.service.tokens import Tokens
 from sidecar.store.sources import Source
@@ -25,6 +27,7 @@ GONE = "call_gone"
 NO_PROMPT = "no_prompt"
 NO_TEXT = "no_text"
 EQUAL = "equal_once_redacted"
+NOT_UTF8 = "not_utf8"  # it holds half of a surrogate pair, which no trainer reads
 
 _REMEMBERED = 1_000  # texts, and what they are once masked
 _SHORT = 20_000  # characters of a text that is worth remembering
@@ -115,7 +118,7 @@ class Maker:
         kept = tuple(mask(text) for text in said)
         if len(kept) > 1 and kept[0] == kept[1]:
             raise _LeftOut(EQUAL)
-        chosen, *rejected = (encode_exactly(text) for text in kept)
+        chosen, *rejected = (write(text) for text in kept)
         row = Row(
             prompt=messages,
             tools=tools,
@@ -126,6 +129,8 @@ class Maker:
             split=UNPLACED,
             call_id=source.call_id,
         )
+        if not all(map(_is_utf8, (messages, tools, chosen, *rejected))):
+            raise _LeftOut(NOT_UTF8)
         facts = Facts(
             label=source.label,
             is_good=source.is_good,
@@ -133,12 +138,14 @@ class Maker:
             origin=source.origin,
             sources=source.sources,
             reviewers=source.reviewers,
-            redactions=tuple(sorted((+counts).items())),
+            redactions=tuple(sorted((+counts).items())) if counts else (),
         )
         return _Draft(source, row, facts, prompt, kept)
 
     def _masked(self, text: str, counts: Counter[str]) -> str:
         """Mask a text; a system prompt, which comes again and again, is looked up."""
+        if self._masker.is_clean(text):
+            return text
         known = self._known.get(text)
         if known is None:
             found: Counter[str] = Counter()
@@ -190,6 +197,17 @@ def _said(source: Source) -> tuple[str, ...]:
 
 def _text(encoded: bytes) -> str:
     return cast("str", decode(encoded)[0])
+
+
+def _is_utf8(encoded: bytes | None) -> bool:
+    """Whether JSON of ours can be read by who takes no lone surrogates, written as escapes."""
+    if encoded is None or b"\\ud" not in encoded:
+        return True
+    try:
+        json.dumps(json.loads(encoded), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _all_texts(draft: _Draft) -> list[str]:

@@ -17,17 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sidecar.core.contents import references
 from sidecar.core.datasets import (
     Hash,
-    InsufficientData,
     Spec,
     Split,
     check,
+    check_holdout,
     id_of,
     row_digest,
     to_document,
 )
 from sidecar.core.errors import Invalid, NotFound
 from sidecar.core.facts import MICRO
-from sidecar.core.manifests import Tally, refuse_too_little
+from sidecar.core.manifests import Tally, refuse_nothing, refuse_too_little
 from sidecar.core.manifests import contents as describe
 from sidecar.core.near import Texts
 from sidecar.core.splits import LEFT_OUT, NEAR_HOLDOUT, PLACES, Divided, Shares, divide
@@ -96,11 +96,14 @@ async def build(engine: AsyncEngine, spec: Spec, *, by: By) -> tuple[Dataset, bo
 
     Raises:
         Invalid: The spec can never be right, or a pattern of it takes too long.
+        Conflict: A smaller holdout than the project's would give it to training.
         InsufficientData: There are too few rows, or all are of one class.
     """
     check(spec)
     patterns = Patterns(spec.redact.patterns)
     maker = Maker(spec.redact, patterns, Tokens(await asyncio.to_thread(load)))
+    async with transaction(engine) as tx:
+        check_holdout(spec, await datasets.largest_holdout(tx, spec.project_id))
     spec = await _as_of(engine, spec)
     async with transaction(engine) as tx:
         gathered = await _gather(tx, spec, maker)
@@ -173,6 +176,8 @@ async def _gather(tx: AsyncConnection, spec: Spec, maker: Maker) -> _Gathered:
     for after in range(0, total, CHUNK):
         found = await sources.page(tx, after, after + CHUNK)
         parts = await _parts(tx, found, parts)
+        # One after the other: threads that take turns at the interpreter cost more than what
+        # they could do at once.
         made, reasons = await asyncio.to_thread(maker.make, found, parts)
         gathered.left_out += reasons
         await asyncio.to_thread(gathered.take, made)
@@ -182,7 +187,7 @@ async def _gather(tx: AsyncConnection, spec: Spec, maker: Maker) -> _Gathered:
     known = len(gathered.items) + gathered.left_out.total()
     gathered.left_out += Counter({GONE: total - known})
     if not gathered.items:
-        raise InsufficientData(_nothing(gathered.left_out))
+        refuse_nothing(gathered.left_out)
     return gathered
 
 
@@ -277,12 +282,4 @@ def _wanted(spec: Spec) -> Wanted:
         agreement=spec.min_agreement,
         score_name=None if score is None else score.name,
         score=None if score is None else round(score.value * MICRO),
-    )
-
-
-def _nothing(left_out: Counter[str]) -> str:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
-    return (
-        "there is no row: nobody said anything that this dataset could be made of "
-        f"(left out: {reasons or 'none'})"
     )

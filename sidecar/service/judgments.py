@@ -21,7 +21,7 @@ from sidecar.integrations import parquet
 from sidecar.service.documents import decode, encode
 from sidecar.service.exporting import JSONL, PARQUET, Export
 from sidecar.service.spooling import read, size_of, spooled
-from sidecar.store import contents, exporting
+from sidecar.store import contents, datasets, exporting
 from sidecar.store.database import transaction
 from sidecar.store.exporting import JudgmentFilter
 
@@ -89,7 +89,7 @@ async def export(
     if is_table:
         parquet.check_installed()
     async with transaction(engine) as tx:
-        largest = await exporting.largest_holdout(tx, only.project_id)
+        largest = await datasets.largest_holdout(tx, only.project_id)
     holdout = max(LEAST_HOLDOUT, largest or 0.0)
     work = _Work(engine, only, form, Shares(only.project_id, "", 0.0, holdout))
     file = await spooled(_lines(work), COLUMNS if is_table else None)

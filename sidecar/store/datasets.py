@@ -113,6 +113,17 @@ async def get(tx: AsyncConnection, dataset_id: str) -> Dataset | None:
     return None if found is None else Dataset(**found)
 
 
+async def largest_holdout(tx: AsyncConnection, project_id: str) -> float | None:
+    """Give the largest share that a dataset of a project held out; None without datasets."""
+    statement = text(
+        "SELECT max(CAST(spec->>'holdout' AS double precision)) FROM datasets "
+        "WHERE project_id = :project_id"
+    )
+    found = await tx.execute(statement, {"project_id": project_id})
+    share: float | None = found.scalar_one()
+    return share
+
+
 async def page(
     tx: AsyncConnection, project_id: str | None, *, before: int | None, limit: int
 ) -> list[Dataset]:

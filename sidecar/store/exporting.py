@@ -94,17 +94,6 @@ async def rows(
     return cast("Sequence[Sequence[Any]]", found)
 
 
-async def largest_holdout(tx: AsyncConnection, project_id: str) -> float | None:
-    """Give the largest share that a dataset of a project held out; None without datasets."""
-    statement = text(
-        "SELECT max(CAST(spec->>'holdout' AS double precision)) FROM datasets "
-        "WHERE project_id = :project_id"
-    )
-    found = await tx.execute(statement, {"project_id": project_id})
-    share: float | None = found.scalar_one()
-    return share
-
-
 async def judgments(
     tx: AsyncConnection, only: JudgmentFilter, after: str
 ) -> Sequence[RowMapping]:

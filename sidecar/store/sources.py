@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sidecar.core.datasets import Kind
 
 # Statements over all of a project's words take longer than a request's should.
-STATEMENT_TIMEOUT = "15min"
-IDLE_TIMEOUT = "15min"  # the splits are computed within the transaction
+STATEMENT_TIMEOUT = "30min"
+IDLE_TIMEOUT = "2h"  # the splits are computed within the transaction
 
 _CHOSEN = """
 CREATE TEMPORARY TABLE chosen_sources (

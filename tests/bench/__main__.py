@@ -5,6 +5,7 @@ from tests.bench import (
     bench_drain_totals,
     bench_results,
     bench_totals,
+    datasets,
     decisions,
     export,
     feedback,
@@ -22,6 +23,7 @@ for measurement in (
     reload,
     decisions,
     feedback,
+    datasets,
     export,
     overhead,
 ):

@@ -1,15 +1,19 @@
 """How long does it take to build a dataset of a million pairs?
 
-    python -m tests.bench.datasets [ROWS]
+    python -m tests.bench.datasets [--big]
 
-Prints `dataset_build_s_1e6` (or of as many rows as are asked for, then with their number),
-and the process's peak memory. Every pair is an edit of a draft; a fifth of the posts are
-others with a few words changed, and a unit has four drafts. Filling the tables takes minutes,
-too, and is not counted.
+Prints `dataset_build_s_1e5` and the process's peak memory; with `--big` or `BIG=1` in the
+environment `dataset_build_s_1e6`. Filling the tables takes minutes, too, and is not counted.
+
+The posts are made up, but as uneven as real ones: 8 to 40 words out of 20,000 that are put
+together from syllables, the commonest in most posts and most of them in few (Zipf's law with
+an exponent of 1). One in twenty is a near-copy of one shortly before, and one in fifty the
+same again. Every pair is an edit of a draft; a unit has four drafts.
 """
 
 import asyncio
 import hashlib
+import os
 import resource
 import sys
 import time
@@ -24,28 +28,14 @@ from sidecar.store.database import create_engine, transaction
 from sidecar.store.events import By
 from sidecar.store.migrate import migrate
 from tests.bench.grounds import grounds
+from tests.bench.posts import posts
 
-ROWS = 10**6
+SMALL, BIG = ("1e5", 10**5), ("1e6", 10**6)
 AT_ONCE = 50_000
 SYSTEM = '"You write kind and short replies to posts. ' + "Mind the house rules. " * 40 + '"'
 
 _SYSTEM = "INSERT INTO contents VALUES (:hash, :body)"
-_WORDS = """
-CREATE TABLE bench_words AS
-SELECT n AS number,
-    translate(substr(md5(n::text), 1, 3 + n % 7), '0123456789', 'ghijklmnop') AS word
-FROM generate_series(0, 4095) AS n"""
-# A fifth of the posts take the words of the post before, but for one.
 _CALLS = """
-WITH posts AS (
-    SELECT n, string_agg(word, ' ' ORDER BY k) AS post FROM (
-        SELECT n, k, ('x' || substr(md5(
-            (CASE WHEN n % 5 = 4 AND k <> n % 25 THEN n - 1 ELSE n END) || '-' || k
-        ), 1, 3))::bit(12)::int AS pick
-        FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n,
-            generate_series(1, 25) AS k
-    ) picked JOIN bench_words ON number = pick GROUP BY n
-)
 INSERT INTO calls (call_id, started_at, project_id, surface, stream, requested_model,
     group_name, task, epoch, stage, generation, unit_id, unit_source, assigned_arm, share_bp,
     provider_model, outcome, attempts, request, request_hash, answer, latency_ms, metadata, ll)
@@ -54,7 +44,8 @@ SELECT '0198' || lpad(to_hex(n), 32, '0'), CAST(:now AS timestamptz), 'default',
     'served', '[]', convert_to('{"model":"reply","messages":[{"role":"system","content":'
         || :reference || '},{"role":"user","content":"' || post || '"}]}', 'UTF8'),
     '', convert_to('{"text":"Thank you for ' || post || '"}', 'UTF8'), 1, '{}', 0
-FROM posts"""
+FROM (SELECT :first - 1 + place AS n, post
+    FROM unnest(CAST(:posts AS text[])) WITH ORDINALITY AS made (post, place)) numbered"""
 _FEEDBACK = """
 INSERT INTO feedback (call_id, started_at, project_id, kind, name, source, reviewer, value,
     is_boolean, text, at, actor, is_current)
@@ -83,11 +74,9 @@ async def fill(engine: AsyncEngine, count: int) -> None:
     now = datetime.now(UTC)
     async with transaction(engine) as tx:
         await tx.execute(text(_SYSTEM), {"hash": digest, "body": SYSTEM.encode()})
-        await tx.execute(text(_WORDS))
-    for first in range(0, count, AT_ONCE):
+    for first, some in posts(count, AT_ONCE):
+        values = {"first": first, "posts": some, "now": now, "reference": reference}
         async with transaction(engine) as tx:
-            last = min(first + AT_ONCE, count) - 1
-            values = {"first": first, "last": last, "now": now, "reference": reference}
             await tx.execute(text(_CALLS), values)
     for statement in (_FEEDBACK, _PAIRS, _GROUNDS):
         async with transaction(engine) as tx:
@@ -120,9 +109,9 @@ async def measure(url: str, count: int) -> tuple[float, int]:
     return took, sum(made.manifest["rows"].values())
 
 
-def main(count: int = ROWS) -> None:
+def main(*, big: bool = False) -> None:
     """Measure once, and print the figures."""
-    name = "1e6" if count == ROWS else str(count)
+    name, count = BIG if big or os.environ.get("BIG") == "1" else SMALL
     with grounds() as (url, _):
         took, rows = asyncio.run(measure(url, count))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -132,4 +121,4 @@ def main(count: int = ROWS) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(big="--big" in sys.argv[1:])

@@ -182,3 +182,14 @@ async def test_other_processes_give_the_same_hash(people: Builder, database_url:
 
     for seed in ("1", "2"):
         assert await asyncio.to_thread(build, seed) == f"{first['hash']} False\n"
+
+
+async def test_what_is_held_out_once_is_not_trained_on_later(people: Builder) -> None:
+    await people.edit(await people.drafts(40))
+    await people.build(holdout=0.3)
+    status, _, detail = await refused(people, holdout=0.1)
+    assert status == 409
+    assert "hold out 0.3 of its units" in detail
+    made = await people.build(holdout=0.1, expose_holdout=True)
+    assert made["manifest"]["spec"]["expose_holdout"] is True
+    await people.build(holdout=0.5)

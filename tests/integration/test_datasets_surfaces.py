@@ -100,6 +100,28 @@ async def test_answers_without_a_text_are_left_out_and_counted(people: Builder) 
     assert sum(made["manifest"]["rows"].values()) == 20
 
 
+async def test_rows_with_half_of_a_surrogate_pair_are_left_out_and_counted(
+    people: Builder,
+) -> None:
+    calls = await people.drafts(20)
+    odd = [
+        ("A draft.", "half \ud83d of a pair"),
+        ("Half \udc00 of a pair.", post_of(41)),
+        ("Whole \U0001f600, and \\ud83d as a text.", post_of(42) + " \\ud83d \U0001f600"),
+    ]
+    records = [
+        draft_record(people.now, text, post, unit_id=f"odd-{post_of(number)}")
+        for number, (text, post) in enumerate(odd)
+    ]
+    calls += await drain_records(people.engine, people.folder, records)
+    approved = [{"call_id": call_id, "approved": True, "reviewer": "ann"} for call_id in calls]
+    await people.say(approved)
+    made = await people.build("sft", holdout=0)
+    assert made["manifest"]["left_out"] == {"not_utf8": 2}
+    kept = {row[1] for row in await people.rows_of(made)}
+    assert kept == {*calls[:20], calls[22]}
+
+
 async def test_what_is_like_a_held_out_row_is_left_out(people: Builder) -> None:
     shares = Shares("default", "", validation=0, holdout=0.3)
     other = next(unit for unit in map(str, range(100)) if not is_held_out(unit, shares))
