@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sidecar.core.near import Texts
+from sidecar.core.likeness.near import Texts
 from sidecar.core.splits import Divided, Shares, divide
 
 AT_ONCE = 2_000

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.core.datasets import Split
-from sidecar.core.sets import components
+from sidecar.core.likeness.sets import components
 
 LEFT_OUT = -1
 # A number for each, as the array of a split has it.

@@ -27,9 +27,9 @@ from sidecar.core.datasets import (
 )
 from sidecar.core.errors import Invalid, NotFound
 from sidecar.core.facts import MICRO
+from sidecar.core.likeness.near import Texts
 from sidecar.core.manifests import Tally, refuse_nothing, refuse_too_little
 from sidecar.core.manifests import contents as describe
-from sidecar.core.near import Texts
 from sidecar.core.splits import LEFT_OUT, NEAR_HOLDOUT, PLACES, Divided, Shares, divide
 from sidecar.service.dataset_rows import GONE, Made, Maker
 from sidecar.service.patterns import Patterns

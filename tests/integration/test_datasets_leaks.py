@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from sidecar.core.near import JACCARD, normalised, pieces_of
+from sidecar.core.likeness.near import JACCARD, normalised, pieces_of
 from sidecar.core.splits import LEFT_OUT, Shares
 from tests.leaks import Rows, divided, made_rows
 

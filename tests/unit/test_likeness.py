@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.near import JACCARD, MOST_PIECES, Texts, normalised, pieces_of
-from sidecar.core.sets import Sets, components
-from sidecar.core.similar import similar
+from sidecar.core.likeness.near import JACCARD, MOST_PIECES, Texts, normalised, pieces_of
+from sidecar.core.likeness.sets import Sets, components
+from sidecar.core.likeness.similar import similar
 from tests.bench.posts import posts
 
 # ruff: noqa: S311  (texts to test with are no secrets)

@@ -3,7 +3,7 @@
 A text's pieces are all its stretches of five characters, after links, handles, digits, case
 and white space have been made equal; two texts are near-duplicates when the Jaccard index of
 their pieces is 0.8 or more, and so is what is linked through others. Nothing is left to
-chance: every pair that can reach the index is compared (see `core.similar`). Only texts
+chance: every pair that can reach the index is compared (see `core.likeness.similar`). Only texts
 beyond `MOST_PIECES` characters are compared by a sample, the same on every machine.
 """
 
@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.core.sets import Sets, components
-from sidecar.core.similar import similar
+from sidecar.core.likeness.sets import Sets, components
+from sidecar.core.likeness.similar import similar
 
 JACCARD = 0.8
 # A sample's index strays by about 0.02; what is a near-duplicate should not slip through.

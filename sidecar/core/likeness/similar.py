@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.core.joining import Joining
-from sidecar.core.rarest import Counts, counted, rarest, without_common
-from sidecar.core.sets import AT_ONCE, Flags, Ints, Sets, portions, runs
+from sidecar.core.likeness.joining import Joining
+from sidecar.core.likeness.rarest import Counts, counted, rarest, without_common
+from sidecar.core.likeness.sets import AT_ONCE, Flags, Ints, Sets, portions, runs
 
 # More sets than this that share members are asked for more: to list what else they have takes
 # about as long as to compare the sizes of so many pairs.

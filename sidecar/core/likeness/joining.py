@@ -8,7 +8,7 @@ pair that is similar.
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.core.sets import Flags, Ints, Sets, components, portions, runs
+from sidecar.core.likeness.sets import Flags, Ints, Sets, components, portions, runs
 
 _PARITY_WORDS = 4  # of 64 bits, kept of each set
 _MEMBERS_AT_ONCE = 1 << 20

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.core.sets import Ints, Members, Sets, runs
+from sidecar.core.likeness.sets import Ints, Members, Sets, runs
 
 ENOUGH_SETS = 100  # fewer say nothing about what is common
 COMMON = 0.1  # a member of more of the sets than this is boilerplate, and not compared

@@ -1,0 +1,1 @@
+"""Which texts are nearly the same? Found exactly, among a million."""
