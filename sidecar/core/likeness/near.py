@@ -3,7 +3,7 @@
 A text's pieces are all its stretches of five characters, after links, handles, digits, case
 and white space have been made equal; two texts are near-duplicates when the Jaccard index of
 their pieces is 0.8 or more, and so is what is linked through others. Nothing is left to
-chance: every pair that can reach the index is compared (see `core.likeness.similar`). Only texts
+chance: every pair that can reach the index is compared (see `likeness.similar`). Only texts
 beyond `MOST_PIECES` characters are compared by a sample, the same on every machine.
 """
 

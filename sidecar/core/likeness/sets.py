@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-AT_ONCE = 1 << 14  # sets; at most 1 << 16, for their number has 16 bits in `core.likeness.similar`
+AT_ONCE = 1 << 14  # sets; at most 1 << 16, for their number has 16 bits in `likeness.similar`
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
