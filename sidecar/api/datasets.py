@@ -23,10 +23,12 @@ from sidecar.api.bodies import Body, Limit, Line, Share
 from sidecar.api.deps import Now, Operator, Reader, Shared, Tx, by, quiet
 from sidecar.api.pages import Page
 from sidecar.core.datasets import (
+    HOLDOUT,
     HUMANS,
     MAX_PATTERN,
     MAX_SEED,
     MIN_ROWS,
+    VALIDATION,
     Kind,
     MinScore,
     Redact,
@@ -108,8 +110,8 @@ class NewDataset(Body):
         default_factory=list,
         description="Of pairs: edit, rejection, choice, label, manual; empty for all.",
     )
-    validation: Share = 0.1
-    holdout: Share = 0.1
+    validation: Share = VALIDATION
+    holdout: Share = HOLDOUT
     seed: Annotated[str, StringConstraints(max_length=MAX_SEED)] = ""
     redact: Redaction = Redaction()
     min_rows: StrictInt = MIN_ROWS

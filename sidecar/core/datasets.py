@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from sidecar.core.errors import Conflict, Invalid
 
+VALIDATION = HOLDOUT = 0.1  # shares of the units, unless others are asked for
 MIN_ROWS = 10  # what a fine-tuning provider asks for at the least
 MAX_PATTERNS = 20
 MAX_PATTERN = 500  # characters of a regular expression
@@ -123,8 +124,8 @@ class Spec:
     arm: str | None = None
     model: str | None = None
     origins: tuple[str, ...] = ()
-    validation: float = 0.1
-    holdout: float = 0.1
+    validation: float = VALIDATION
+    holdout: float = HOLDOUT
     seed: str = ""
     redact: Redact = field(default_factory=Redact)
     min_rows: int = MIN_ROWS

@@ -7,11 +7,11 @@ from typing import Any, cast
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.calls import started_at_of
-from sidecar.core.contents import join, references
 from sidecar.core.errors import Invalid, NotFound
 from sidecar.core.recorded import CallFilter, CallPage, CallWithTexts
 from sidecar.service.documents import decode
-from sidecar.store import calls, contents
+from sidecar.service.requests import parts_of, whole
+from sidecar.store import calls
 
 MAX_PAGE = 200
 
@@ -33,12 +33,11 @@ async def get_call(
     if found is None or project_id not in (None, found.call["project_id"]):
         msg = f"there is no call {call_id[:40]!r}; a call is stored within seconds of its end"
         raise NotFound(msg)
-    parts = await contents.get(tx, references(found.skeleton))
-    request, _ = decode(join(found.skeleton, parts))
+    request, _ = whole(found.skeleton, await parts_of(tx, [found.skeleton]))
     answer, _ = decode(found.answer)
     return CallWithTexts(
         **found.call,
-        request=cast("Mapping[str, Any]", request),
+        request=request,
         answer=cast("Mapping[str, Any]", answer),
     )
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sidecar.core.contents import join
 from sidecar.core.corrections import corrected
 from sidecar.core.datasets import Redact, Row
 from sidecar.core.errors import NotFound
@@ -20,6 +19,7 @@ from sidecar.core.prompts import Prompt, digest, own_text, parts, prompt_of, tex
 from sidecar.service.documents import Encode, decode
 from sidecar.service.documents import encode as write
 from sidecar.service.patterns import Patterns
+from sidecar.service.requests import whole
 from sidecar.service.tokens import Tokens
 from sidecar.store.sources import Source
 
@@ -168,10 +168,10 @@ def _made(draft: _Draft, tokens: int) -> Made:
 
 def _prompt(source: Source, contents: Mapping[bytes, bytes]) -> tuple[Prompt, Encode]:
     try:
-        request, encode = decode(join(source.skeleton, contents))
+        request, encode = whole(source.skeleton, contents)
     except NotFound:
         raise _LeftOut(GONE) from None
-    prompt = prompt_of(source.surface, cast("Mapping[str, object]", request))
+    prompt = prompt_of(source.surface, request)
     if prompt is None:
         raise _LeftOut(NO_PROMPT)
     return prompt, encode

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sidecar.core.contents import join, references
 from sidecar.core.drafts import Draft, draft_of
 from sidecar.core.errors import Conflict, SignalopsError
 from sidecar.core.feedback import COUNTED, Feedback
@@ -15,9 +14,10 @@ from sidecar.core.said import Said
 from sidecar.service.documents import decode
 from sidecar.service.keeping import Given, keep
 from sidecar.service.preferences import learn
+from sidecar.service.requests import parts_of, whole
 from sidecar.service.totals import apply, changed
 from sidecar.service.words import Told, check_owner, stored_id, text_of, understand
-from sidecar.store import contents, experiments, facts, subjects
+from sidecar.store import experiments, facts, subjects
 from sidecar.store import feedback as store
 from sidecar.store.events import By
 
@@ -169,13 +169,12 @@ async def undecided_audits(
     """
     await experiments.get(tx, experiment_id, project_id=project_id)
     found = await store.undecided(tx, experiment_id, limit)
-    hashes = {digest for call in found for digest in references(call.skeleton)}
-    parts = await contents.get(tx, hashes)
+    parts = await parts_of(tx, (call.skeleton for call in found))
     return [
         ToAudit(
             call.call_id,
             call.group,
-            _document(join(call.skeleton, parts)),
+            whole(call.skeleton, parts)[0],
             None if call.task == Task.JUDGE else _document(call.answer),
         )
         for call in found

@@ -12,16 +12,16 @@ from typing import Any, cast
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from sidecar.core.contents import join, references
-from sidecar.core.datasets import InsufficientData
+from sidecar.core.datasets import HOLDOUT, InsufficientData
 from sidecar.core.errors import Invalid, NotFound
 from sidecar.core.prompts import parts, prompt_of
 from sidecar.core.splits import Shares, is_held_out
 from sidecar.integrations import parquet
 from sidecar.service.documents import decode, encode
 from sidecar.service.exporting import JSONL, PARQUET, Export
+from sidecar.service.requests import parts_of, whole
 from sidecar.service.spooling import read, size_of, spooled
-from sidecar.store import contents, datasets, exporting
+from sidecar.store import datasets, exporting
 from sidecar.store.database import transaction
 from sidecar.store.exporting import JudgmentFilter
 
@@ -42,7 +42,6 @@ COLUMNS = {
     "tools": "text",
     "answer": "text",
 }
-LEAST_HOLDOUT = 0.1  # the share that a dataset holds out unless another is asked for
 _NULL = b"null"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -90,7 +89,7 @@ async def export(
         parquet.check_installed()
     async with transaction(engine) as tx:
         largest = await datasets.largest_holdout(tx, only.project_id)
-    holdout = max(LEAST_HOLDOUT, largest or 0.0)
+    holdout = max(HOLDOUT, largest or 0.0)
     work = _Work(engine, only, form, Shares(only.project_id, "", 0.0, holdout))
     file = await spooled(_lines(work), COLUMNS if is_table else None)
     if not work.counts.rows:
@@ -112,8 +111,7 @@ async def _lines(work: _Work) -> AsyncIterator[bytes]:
                 return
             after = found[-1]["call_id"]
             kept = [one for one in found if not is_held_out(_unit(one), work.shares)]
-            wanted = {digest for one in kept for digest in references(bytes(one["request"]))}
-            known = await contents.get(tx, wanted) if wanted else {}
+            known = await parts_of(tx, (bytes(one["request"]) for one in kept))
         work.counts.held_out += len(found) - len(kept)
         lines = [line for one in kept if (line := _line(one, known, work.form)) is not None]
         work.counts.rows += len(lines)
@@ -170,8 +168,8 @@ def _replaced(text: bytes) -> bytes:
 
 def _prompt(found: RowMapping, known: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
     """Give the prompt's messages and tools; null for what is not there."""
-    request, write = decode(join(bytes(found["request"]), known))
-    prompt = prompt_of(found["surface"], cast("Mapping[str, Any]", request))
+    request, write = whole(bytes(found["request"]), known)
+    prompt = prompt_of(found["surface"], request)
     if prompt is None:
         return _NULL, _NULL
     messages, tools = parts(prompt, write)

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sidecar.core.contents import join, references
 from sidecar.core.errors import Invalid, NotFound, SignalopsError
 from sidecar.core.feedback import Feedback
 from sidecar.core.matching import matches
@@ -29,7 +28,7 @@ from sidecar.core.preferences import (
 )
 from sidecar.core.prompts import digest, parts, prompt_of
 from sidecar.service.documents import decode, encode
-from sidecar.store import contents
+from sidecar.service.requests import parts_of, whole
 from sidecar.store import pairs as pairs_store
 from sidecar.store import preferences as store
 from sidecar.store.events import By
@@ -191,8 +190,7 @@ async def _read(tx: AsyncConnection, wanted: set[tuple[str, str | None]]) -> dic
     in_order = sorted(wanted, key=lambda each: each[0])
     for start in range(0, len(in_order), AT_ONCE):
         found = await store.asked(tx, in_order[start : start + AT_ONCE])
-        hashes = {part for call in found for part in references(call.skeleton)}
-        bodies = await contents.get(tx, hashes) if hashes else {}
+        bodies = await parts_of(tx, (call.skeleton for call in found))
         calls |= {call.call_id: _asked(call, bodies) for call in found}
     return calls
 
@@ -212,8 +210,8 @@ def _asked(call: Found, bodies: Mapping[bytes, bytes]) -> Asked:
 def _prompted(call: Found, bodies: Mapping[bytes, bytes]) -> Prompted | None:
     """Find out which prompt a call had; None when there is none, or a part of it is gone."""
     try:
-        request, exact = decode(join(call.skeleton, bodies))
-        prompt = prompt_of(call.surface, cast("Mapping[str, object]", request))
+        request, exact = whole(call.skeleton, bodies)
+        prompt = prompt_of(call.surface, request)
         if prompt is None:
             return None
         return Prompted(call.project_id, call.group, digest(*parts(prompt, exact)))

@@ -7,12 +7,11 @@ answer in that time may still do so until somebody else was handed the call.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sidecar.core.contents import join, references
-from sidecar.core.errors import Conflict, Denied, Invalid, NotFound
+from sidecar.core.errors import Conflict, Invalid, NotFound
 from sidecar.core.feedback import Feedback, Source
 from sidecar.core.reviewing import (
     LOCKED_FOR,
@@ -23,11 +22,9 @@ from sidecar.core.reviewing import (
 )
 from sidecar.core.routing import Task
 from sidecar.core.said import Said
-from sidecar.core.verdicts import DEFAULT_LABELS
 from sidecar.service import feedback
-from sidecar.service.documents import decode
-from sidecar.service.words import stored_id, text_of
-from sidecar.store import contents, generations, subjects
+from sidecar.service.requests import parts_of, whole
+from sidecar.service.words import check_owner, labels_of, stored_id, text_of
 from sidecar.store import reviews as store
 from sidecar.store.events import By
 from sidecar.store.reviews import Asking, Looked
@@ -190,31 +187,21 @@ async def _take(
 
 async def _shown(tx: AsyncConnection, looked: Looked, kind: Kind) -> Item | None:
     """Tell of a call what a reviewer may know; None when its request is no longer whole."""
-    parts = await contents.get(tx, references(looked.skeleton))
     try:
-        request, _ = decode(join(looked.skeleton, parts))
+        request, _ = whole(looked.skeleton, await parts_of(tx, [looked.skeleton]))
     except NotFound:
         return None
     is_judge = looked.state.task == Task.JUDGE
+    judged = looked.generation, looked.group
     return Item(
         looked.state.call_id,
         kind,
         looked.state.task,
         looked.group,
-        await _labels(tx, looked) if is_judge else (),
-        blind(cast("Mapping[str, Any]", request)),
+        (await labels_of(tx, {judged}))[judged] if is_judge else (),
+        blind(request),
         None if is_judge else text_of(looked.answer),
     )
-
-
-async def _labels(tx: AsyncConnection, looked: Looked) -> Sequence[str]:
-    """List what a judge could answer: then, or now if that is not on record."""
-    then = looked.generation, looked.group
-    found = await subjects.labels(tx, [then])
-    if then in found:
-        return found[then]
-    now = await generations.number(tx) or 0, looked.group  # no generation is 0
-    return (await subjects.labels(tx, [now])).get(now, DEFAULT_LABELS)
 
 
 def _waiting(found: Mapping[Kind, Sequence[str]], handed: str | None) -> dict[Kind, Waiting]:
@@ -236,13 +223,8 @@ def _check_form(said: Answer) -> None:
 
 
 def _allowed(looked: Looked | None, asked: str, project_id: str | None) -> Looked:
-    if looked is None:
-        msg = f"there is no call {asked[:40]!r}; a call is stored within seconds of its end"
-        raise NotFound(msg)
-    if project_id not in (None, looked.project_id):
-        msg = f"call {asked[:40]!r} is another project's than your key's ({project_id!r})"
-        raise Denied(msg)
-    return looked
+    check_owner(None if looked is None else looked.project_id, asked, project_id)
+    return cast("Looked", looked)
 
 
 def _check_turn(looked: Looked, asking: Asking) -> None:

@@ -1,7 +1,7 @@
 """What does somebody mean to say, and may they? What was sent becomes words about calls."""
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -54,17 +54,8 @@ class _About:
     other: Subject | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """What else must be known of calls to understand what is said of them.
-
-    Args:
-        labels: By generation and group.
-        now: Labels of the groups as they are at present.
-    """
-
-    labels: Mapping[tuple[int, str], Sequence[str]]
-    now: Mapping[str, Sequence[str]]
+Judged = tuple[int, str]
+"""A generation of the routes, and a judge's group in it."""
 
 
 async def understand(
@@ -89,8 +80,26 @@ async def understand(
     edited = {each.call_id for each in _good(named) if each.said.edit is not None}
     known = await store.of_calls(tx, wanted, edited)
     about = _each(named, lambda each: _about(each, known, project_id))
-    context = await _context(tx, _good(about))
-    return await _compared(tx, _each(about, lambda each: _told(each, context)))
+    subjects = [each.subject for each in _good(about) if each.said.label is not None]
+    judged = {_judged(each) for each in subjects if each.task == Task.JUDGE}
+    labels = await labels_of(tx, judged)
+    return await _compared(tx, _each(about, lambda each: _told(each, labels)))
+
+
+async def labels_of(
+    tx: AsyncConnection, judged: Collection[Judged]
+) -> dict[Judged, Sequence[str]]:
+    """List what judges could answer: few statements for many.
+
+    Of a generation that is lost: what the group's judge can answer now, or what every judge
+    begins with.
+    """
+    then = await store.labels(tx, judged)
+    lost = [each for each in judged if each not in then]
+    number = await generations.number(tx) if lost else None
+    now = {} if number is None else await store.labels(tx, {(number, name) for _, name in lost})
+    by_group = {group: labels for (_, group), labels in now.items()}
+    return then | {each: by_group.get(each[1], DEFAULT_LABELS) for each in lost}
 
 
 def text_of(answer: bytes) -> str | None:
@@ -191,21 +200,7 @@ def _about(named: _Named, known: Mapping[str, Subject], project_id: str | None) 
     return _About(named.said, subject, other)
 
 
-async def _context(tx: AsyncConnection, about: Sequence[_About]) -> _Context:
-    """Fetch what else must be known to understand words: few statements for many."""
-    judged = {
-        (each.subject.generation, each.subject.group)
-        for each in about
-        if each.said.label is not None and each.subject.task == Task.JUDGE
-    }
-    labels = await store.labels(tx, judged)
-    lost = {group for generation, group in judged if (generation, group) not in labels}
-    number = await generations.number(tx) if lost else None
-    now = {} if number is None else await store.labels(tx, {(number, each) for each in lost})
-    return _Context(labels, {group: known for (_, group), known in now.items()})
-
-
-def _told(about: _About, context: _Context) -> Told:
+def _told(about: _About, labels: Mapping[Judged, Sequence[str]]) -> Told:
     """Read the word that is said.
 
     Raises:
@@ -218,20 +213,17 @@ def _told(about: _About, context: _Context) -> Told:
         kept_with, word = choice_word(subject.call_id, other.call_id, is_tie=form == "tie_with")
         return Told(said, subject if kept_with == subject.call_id else other, word)
     generated = None if subject.answer is None else text_of(subject.answer)
-    word = word_of(said, form, _labels(subject, context), generated)
+    # Nothing but a judge's call takes a label.
+    possible = labels.get(_judged(subject), ()) if subject.task == Task.JUDGE else ()
+    word = word_of(said, form, possible, generated)
     if word.kind in DECISIONS and subject.task == Task.JUDGE:
         msg = f"the call is a judge's, so it takes a label and no {word.kind}"
         raise Invalid(msg)
     return Told(said, subject, word)
 
 
-def _labels(subject: Subject, context: _Context) -> Sequence[str]:
-    """List what the call's judge could answer; nothing for a call that is no judge's."""
-    if subject.task != Task.JUDGE:
-        return ()
-    then = context.labels.get((subject.generation, subject.group))
-    # Routes of a lost generation: the group as it is now, or what every judge begins with.
-    return then or context.now.get(subject.group) or DEFAULT_LABELS
+def _judged(subject: Subject) -> Judged:
+    return subject.generation, subject.group
 
 
 async def _compared(
