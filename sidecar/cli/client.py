@@ -6,7 +6,8 @@ Every failure ends the command with a sentence and an exit code: 1 for what the 
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
@@ -89,22 +90,27 @@ class Api:
         answer = self._read(response)
         if response.is_success:
             return answer
+        raise self._refusal(response, answer)
+
+    def _refusal(self, response: httpx.Response, answer: object) -> typer.Exit:
+        """Say why the API refused, or that it could not."""
         detail = answer.get("detail") if isinstance(answer, dict) else None
         unavailable = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
-        code = UNREACHABLE if unavailable else REFUSED
         msg = f"refused ({response.status_code}): {detail or response.reason_phrase}"
-        raise stop(msg, code)
+        return stop(msg, UNREACHABLE if unavailable else REFUSED)
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401
+        with self._reached(), self._client() as client:
+            return client.request(method, self._url + path, **options)
+
+    def _client(self) -> httpx.Client:
+        return httpx.Client(headers=self._headers, timeout=TIMEOUT_S, trust_env=self._trust_env)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say it if the API cannot be reached."""
         try:
-            return httpx.request(
-                method,
-                self._url + path,
-                headers=self._headers,
-                timeout=TIMEOUT_S,
-                trust_env=self._trust_env,
-                **options,
-            )
+            yield
         except UnicodeEncodeError:
             raise stop(_NOT_UTF8, MISTYPED) from None
         except httpx.HTTPError as error:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import httpx
 
-from sidecar.cli.client import MISTYPED, REFUSED, UNREACHABLE, Api, find_key, stop
+from sidecar.cli.client import MISTYPED, TIMEOUT_S, UNREACHABLE, Api, find_key, stop
 
 ROWS = "X-Signalops-Rows"
 HELD_OUT = "X-Signalops-Held-Out"
@@ -76,37 +76,23 @@ class Downloads(Api):
         if response.is_success and ROWS in response.headers:
             return
         response.read()
-        answer = self._read(response)
-        detail = answer.get("detail") if isinstance(answer, dict) else None
-        unavailable = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
-        msg = f"refused ({response.status_code}): {detail or response.reason_phrase}"
-        raise stop(msg, UNREACHABLE if unavailable else REFUSED)
-
-    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401
-        with self._reached(), self._client() as client:
-            return client.request(method, self._url + path, **options)
+        raise self._refusal(response, self._read(response))
 
     def _client(self) -> httpx.Client:
         return httpx.Client(
             headers={**self._headers, "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(30.0, read=PATIENCE_S),
+            timeout=httpx.Timeout(TIMEOUT_S, read=PATIENCE_S),
             trust_env=self._trust_env,
         )
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        try:
-            yield
-        except KeyboardInterrupt:
-            msg = "interrupted before it was done; no file was written"
-            raise stop(msg, INTERRUPTED) from None
-        except UnicodeEncodeError:
-            msg = "what was typed is not UTF-8"
-            raise stop(msg, MISTYPED) from None
-        except httpx.HTTPError as error:
-            what = str(error) or type(error).__name__
-            msg = f"no answer from {self._url}: {what}. Is 'signalops up' running?"
-            raise stop(msg, UNREACHABLE) from None
+        with super()._reached():
+            try:
+                yield
+            except KeyboardInterrupt:
+                msg = "interrupted before it was done; no file was written"
+                raise stop(msg, INTERRUPTED) from None
 
 
 def patient(url: str) -> Downloads:
