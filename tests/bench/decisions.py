@@ -8,11 +8,10 @@ from pathlib import Path
 
 import httpx
 
-from sidecar.handoff.gauges import read_workers
 from sidecar.up.stack import Plan, stack
 from tests.bench.load import load
 from tests.bench.measure import median
-from tests.bench.system import project_key, small_plan
+from tests.bench.system import project_key, slowest, small_plan
 
 ROUNDS = 10
 HOLDBACK = {"share": 0.02, "hours": 24}
@@ -43,18 +42,12 @@ def main() -> None:
 
 
 def _timed(plan: Plan, admin: httpx.Client, path: str) -> float:
-    before = _slowest(plan)
+    before = slowest(plan)
     asked = time.monotonic()
     admin.post(path, json={"reason": "to be timed"}).raise_for_status()
-    while _slowest(plan) <= before:
+    while slowest(plan) <= before:
         time.sleep(0.002)
     return time.monotonic() - asked
-
-
-def _slowest(plan: Plan) -> int:
-    """The generation of the worker that is furthest behind."""
-    workers = read_workers(plan.home.handoff / "workers")
-    return min(worker.values["generation"] for worker in workers if worker.alive)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from sidecar.handoff.gauges import read_workers
 from sidecar.up.stack import Plan, stack
 from tests.bench.load import load
 from tests.bench.measure import median
-from tests.bench.system import project_key, small_plan
+from tests.bench.system import project_key, slowest, small_plan
 
 EDITS = 20
 
@@ -33,20 +32,14 @@ def main() -> None:
 
 
 def _edit(plan: Plan, weight: int) -> float:
-    before = _slowest(plan)
+    before = slowest(plan)
     config = yaml.safe_load(plan.config.read_text())
     config["model_list"][0]["litellm_params"]["weight"] = weight
     plan.config.write_text(yaml.safe_dump(config))
     saved = time.monotonic()
-    while _slowest(plan) <= before:
+    while slowest(plan) <= before:
         time.sleep(0.002)
     return time.monotonic() - saved
-
-
-def _slowest(plan: Plan) -> int:
-    """The generation of the worker that is furthest behind."""
-    workers = read_workers(plan.home.handoff / "workers")
-    return min(worker.values["generation"] for worker in workers if worker.alive)
 
 
 if __name__ == "__main__":

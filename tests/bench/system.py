@@ -8,6 +8,7 @@ import httpx
 import psutil
 import yaml
 
+from sidecar.handoff.gauges import read_workers
 from sidecar.up.home import Home
 from sidecar.up.stack import Plan, Running, free_port
 from tests.e2e.conftest import JUDGE, deployment
@@ -73,3 +74,9 @@ def command_of(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except (psutil.ZombieProcess, psutil.NoSuchProcess):
         return []
+
+
+def slowest(plan: Plan) -> int:
+    """The generation of the worker that is furthest behind."""
+    workers = read_workers(plan.home.handoff / "workers")
+    return min(worker.values["generation"] for worker in workers if worker.alive)
