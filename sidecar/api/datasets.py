@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from sidecar.api.bodies import Body, Limit, Line, Share
 from sidecar.api.deps import Now, Operator, Reader, Shared, Tx, by, quiet
-from sidecar.api.pages import Page
+from sidecar.api.pages import Page, numbered_page
 from sidecar.core.datasets import (
     HOLDOUT,
     HUMANS,
@@ -239,8 +239,7 @@ async def list_all(
     """List datasets, newest first."""
     project = project_for(project_id, actor.project_id)
     found = await service.page(tx, project_id=project, before=after, limit=limit + 1)
-    more = len(found) > limit
-    return Page(found[:limit], str(found[limit - 1].number) if more else None)
+    return numbered_page(found, limit, [each.number for each in found])
 
 
 @router.get("/{dataset_id}")

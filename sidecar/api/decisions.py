@@ -9,7 +9,7 @@ from pydantic import Field
 from sidecar.api.bodies import Because, Body, Limit, Line, Prose
 from sidecar.api.changes import Change, because, tagged
 from sidecar.api.deps import Reader, Tx
-from sidecar.api.pages import Page
+from sidecar.api.pages import Page, numbered_page
 from sidecar.service import deciding, looking
 from sidecar.service import experiments as service
 from sidecar.service.views import ExperimentView
@@ -84,8 +84,7 @@ async def list_decisions(
     found = await looking.decisions_of(
         tx, experiment_id, project_id=actor.project_id, before=before, limit=limit + 1
     )
-    more = len(found) > limit
-    return Page(found[:limit], str(found[limit - 1].id) if more else None)
+    return numbered_page(found, limit, [each.id for each in found])
 
 
 @router.get("/looks")

@@ -21,7 +21,7 @@ from sidecar.api.deps import (
     etag,
     new_id,
 )
-from sidecar.api.pages import Page, decode_place, page_of
+from sidecar.api.pages import Page, decode_place, numbered_page, page_of
 from sidecar.core.experiments import Status
 from sidecar.core.planning import Wish, first_step
 from sidecar.core.report import Results
@@ -194,5 +194,4 @@ async def list_events(
     found = await service.audit(
         tx, experiment_id, project_id=actor.project_id, before=before, limit=limit + 1
     )
-    more = len(found) > limit
-    return Page(found[:limit], str(found[limit - 1].id) if more else None)
+    return numbered_page(found, limit, [each.id for each in found])

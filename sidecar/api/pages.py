@@ -62,3 +62,14 @@ def page_of(found: Sequence[Item], limit: int, places: Sequence[Place]) -> Page[
     if len(found) <= limit:
         return Page(found, None)
     return Page(found[:limit], encode_place(places[limit - 1]))
+
+
+def numbered_page(found: Sequence[Item], limit: int, numbers: Sequence[int]) -> Page[Item]:
+    """Make a page of what is numbered as it was added.
+
+    Args:
+        found: Up to one item more than the limit.
+        numbers: Of each item found.
+    """
+    more = len(found) > limit
+    return Page(found[:limit], str(numbers[limit - 1]) if more else None)

@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any, cast
 
 import asyncpg
-from sqlalchemy import select, text
+from sqlalchemy import select, text, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sidecar.core.datasets import Row
 from sidecar.store.learned import dataset_rows, datasets
+from sidecar.store.paging import newest
 
 _GATHERED = (
     "item", "call_id", "label", "prompt", "tools", "chosen", "rejected", "is_good",
@@ -133,12 +134,9 @@ async def page(
         project_id: None for those of all projects.
         before: Only those of a smaller number; None for the first page.
     """
-    statement = select(datasets).order_by(datasets.c.number.desc()).limit(limit)
-    if project_id is not None:
-        statement = statement.where(datasets.c.project_id == project_id)
-    if before is not None:
-        statement = statement.where(datasets.c.number < before)
-    return [Dataset(**found) for found in (await tx.execute(statement)).mappings()]
+    wanted = true() if project_id is None else datasets.c.project_id == project_id
+    rows = await newest(tx, datasets.c.number, wanted, before=before, limit=limit)
+    return [Dataset(**row) for row in rows]
 
 
 async def schema_revision(tx: AsyncConnection) -> str:

@@ -108,7 +108,7 @@ async def page(
         before: Only what is older than this decision.
     """
     wanted = decisions.c.experiment_id == experiment_id
-    rows = await newest(tx, decisions, wanted, before=before, limit=limit)
+    rows = await newest(tx, decisions.c.id, wanted, before=before, limit=limit)
     return [Decision(**row) for row in rows]
 
 

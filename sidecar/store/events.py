@@ -89,5 +89,7 @@ async def page(
     Args:
         before: Only what is older than this event.
     """
-    rows = await newest(tx, events, events.c.subject == subject, before=before, limit=limit)
+    rows = await newest(
+        tx, events.c.id, events.c.subject == subject, before=before, limit=limit
+    )
     return [Event(**row) for row in rows]

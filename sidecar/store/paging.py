@@ -1,14 +1,14 @@
-"""How is an append-only table read a page at a time? By its ids, from the newest on."""
+"""How is an append-only table read a page at a time? By its numbers, from the newest on."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, RowMapping, Table, select
+from sqlalchemy import Column, ColumnElement, RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 async def newest(
     tx: AsyncConnection,
-    table: Table,
+    number: Column[int],
     wanted: ColumnElement[bool],
     *,
     before: int | None,
@@ -17,11 +17,11 @@ async def newest(
     """Fetch the newest rows that are wanted, newest first.
 
     Args:
-        table: Its ids rise with time.
-        before: Only what is older than the row of this id.
+        number: The table's key, which rises with time.
+        before: Only what is older than the row of this number.
     """
-    statement = select(table).where(wanted)
+    statement = select(number.table).where(wanted)
     if before is not None:
-        statement = statement.where(table.c.id < before)
-    found = await tx.execute(statement.order_by(table.c.id.desc()).limit(limit))
+        statement = statement.where(number < before)
+    found = await tx.execute(statement.order_by(number.desc()).limit(limit))
     return found.mappings().all()
